@@ -1,0 +1,1 @@
+//! Wire types, routes and the OpenAPI document

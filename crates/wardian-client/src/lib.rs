@@ -1,0 +1,1 @@
+//! Typed client of the Wardian API, over a unix socket

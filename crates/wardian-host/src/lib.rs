@@ -1,0 +1,1 @@
+//! The controllers of one host: observe, plan, act

@@ -1,0 +1,219 @@
+//! The record of an environment: what was asked for, who it is, and how far it has come.
+
+use std::{fmt, net::Ipv4Addr, num::NonZeroU16};
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{CutId, EnvironmentId, OperationId},
+    identity::{InsideIdentity, OutsideIdentity},
+    mac::MacAddress,
+    name::{EnvironmentName, MachineName},
+    record::Record,
+    spec::{EnvironmentSpec, Fence, Protocol},
+};
+
+/// An environment. Requests change `desired`, `fence` and `exposed`; its controller changes `phase`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentRecord {
+    /// This life of the environment.
+    pub id: EnvironmentId,
+    /// Its name, unique in the store.
+    pub name: EnvironmentName,
+    /// When it was asked for.
+    #[schemars(with = "String")]
+    pub created: Timestamp,
+    /// What was asked for.
+    pub spec: EnvironmentSpec,
+    /// Where its inside comes from.
+    pub origin: Origin,
+    /// Its edge on the lab network.
+    pub edge: Edge,
+    /// Who its machines are.
+    pub identities: IndexMap<MachineName, MachineIdentity>,
+    /// What may cross its edge now.
+    pub fence: Fence,
+    /// The ports that lead inside.
+    #[serde(default)]
+    pub exposed: Vec<Exposure>,
+    /// What it shall be.
+    pub desired: Desired,
+    /// What it is.
+    pub phase: EnvironmentPhase,
+    /// The request its controller is carrying out.
+    #[serde(default)]
+    pub operation: Option<OperationId>,
+}
+
+impl Record for EnvironmentRecord {
+    const PREFIX: &'static str = "environments/";
+
+    fn key(&self) -> String {
+        Self::key_of(&self.name)
+    }
+}
+
+impl EnvironmentRecord {
+    /// Where the environment of that name is kept.
+    #[must_use]
+    pub fn key_of(name: &EnvironmentName) -> String {
+        format!("{}{name}", Self::PREFIX)
+    }
+}
+
+/// Where an environment's inside comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "from")]
+pub enum Origin {
+    /// An environment file: every machine starts from its image.
+    File,
+    /// A cut through another environment.
+    Clone {
+        /// The environment it was cloned from, as it was called then.
+        name: EnvironmentName,
+        /// That environment.
+        id: EnvironmentId,
+        /// The cut its disks start from.
+        cut: CutId,
+    },
+}
+
+/// Both identities of a machine, and what the host needs to tell it from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MachineIdentity {
+    /// Equal in every clone.
+    pub inside: InsideIdentity,
+    /// Unique per instance.
+    pub outside: OutsideIdentity,
+    /// A number no other machine in the store has, 1 to 65535; the machine's own user id is made from it.
+    pub slot: u16,
+}
+
+/// Where an environment meets the lab network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Edge {
+    /// A number no other environment in the store has, 1 to 65535; names of kernel objects are made from it.
+    pub slot: u16,
+    /// The hardware address of its interface on the lab network.
+    pub mac: MacAddress,
+}
+
+/// A port of a machine that the outside may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Exposure {
+    /// The machine.
+    pub machine: MachineName,
+    /// The port it listens on; the same port leads to it at its public address.
+    pub port: NonZeroU16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port that leads to it at the host's own addresses.
+    pub at: NonZeroU16,
+    /// The machine's public address, repeated here for the host's rules.
+    pub address: Ipv4Addr,
+}
+
+/// What an environment shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Desired {
+    /// All machines running.
+    Running,
+    /// No machine running; disks kept.
+    Stopped,
+    /// Gone, with all that belongs to it.
+    Removed,
+}
+
+/// What an environment is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "is")]
+pub enum EnvironmentPhase {
+    /// Asked for; nothing made yet.
+    Pending,
+    /// Waits for the cut through its source.
+    Cloning,
+    /// Network, disks or machines are being made, or not all machines are ready yet.
+    Starting,
+    /// Every machine is ready.
+    Running,
+    /// Was running; a machine is not, any more.
+    Degraded,
+    /// Machines are being stopped.
+    Stopping,
+    /// No machine runs.
+    Stopped,
+    /// Machines, network and disks are being removed.
+    Removing,
+    /// Could not become what it shall be.
+    Failed {
+        /// What failed, why, and what to do.
+        problem: Problem,
+    },
+}
+
+impl EnvironmentPhase {
+    /// One word for tables.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Cloning => "cloning",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Removing => "removing",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Something that went wrong, as a user reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub struct Problem {
+    /// What failed and why, in one sentence.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Further lines, such as the end of a console.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+impl Problem {
+    /// A problem of one sentence.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, details: Vec::new() }
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With further lines.
+    #[must_use]
+    pub fn details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(lines);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,26 @@
+//! Wardian's words as types: ids, specifications, records, phases, validation. No I/O, no clock, no tokio.
+//!
+//! * [`name`], [`id`], [`mac`], [`size`], [`span`]: the small values everything is made of;
+//! * [`spec`]: what a user asks for, every default explicit; [`file`]: reading it from YAML, with positions;
+//! * [`identity`]: what is kept in every clone, and what is unique per instance;
+//! * [`environment`], [`machine`], [`image`], [`cut`], [`operation`], [`event`], [`host`]: the records in the store;
+//! * [`record`]: what makes a type a record, and where it is kept.
+
+pub mod cut;
+pub mod environment;
+pub mod event;
+pub mod file;
+pub mod host;
+pub mod id;
+pub mod identity;
+pub mod image;
+pub mod mac;
+pub mod machine;
+pub mod name;
+pub mod operation;
+pub mod record;
+pub mod size;
+pub mod span;
+pub mod spec;
+
+pub use jiff::Timestamp;

@@ -1,0 +1,169 @@
+//! The record of a machine: its disk, its process, and how far it has come.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    environment::Problem,
+    id::{EnvironmentId, LayerId},
+    name::{EnvironmentName, MachineName},
+    record::Record,
+};
+
+/// A machine. Written by the controller of its environment only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct MachineRecord {
+    /// The environment it belongs to.
+    pub environment: EnvironmentName,
+    /// That environment's id.
+    pub environment_id: EnvironmentId,
+    /// Its name in the environment.
+    pub name: MachineName,
+    /// Its disk.
+    pub disk: Disk,
+    /// The VM generation id (a GUID); changes when the machine becomes a copy of another.
+    pub generation: String,
+    /// What it is.
+    pub phase: MachinePhase,
+    /// What its guest agent last said.
+    pub agent: AgentState,
+}
+
+impl Record for MachineRecord {
+    const PREFIX: &'static str = "machines/";
+
+    fn key(&self) -> String {
+        Self::key_of(&self.environment, &self.name)
+    }
+}
+
+impl MachineRecord {
+    /// Where a machine is kept.
+    #[must_use]
+    pub fn key_of(environment: &EnvironmentName, machine: &MachineName) -> String {
+        format!("{}{environment}/{machine}", Self::PREFIX)
+    }
+
+    /// The prefix of all machines of an environment.
+    #[must_use]
+    pub fn prefix_of(environment: &EnvironmentName) -> String {
+        format!("{}{environment}/", Self::PREFIX)
+    }
+}
+
+/// A machine's disk: an immutable image, immutable layers on it, and a writable one at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Disk {
+    /// The digest of the image.
+    pub image: String,
+    /// The layers, lowest first. The last is the writable one; there is none before the disk is made.
+    pub layers: Vec<LayerId>,
+}
+
+/// A process, and the incarnation that tells it from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since the host booted (`/proc/PID/stat`, field 22).
+    pub start_time: u64,
+}
+
+/// What a machine is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "is")]
+pub enum MachinePhase {
+    /// No process.
+    Stopped {
+        /// Why it stopped; nothing when it has never run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A process; not ready yet.
+    Booting {
+        /// It.
+        process: Process,
+        /// When it was started.
+        #[schemars(with = "String")]
+        since: Timestamp,
+    },
+    /// A process; was ready at least once since its start.
+    Ready {
+        /// It.
+        process: Process,
+        /// When it was started.
+        #[schemars(with = "String")]
+        since: Timestamp,
+        /// How long it took to become ready, in milliseconds.
+        after_ms: u64,
+    },
+    /// A process that QEMU has paused.
+    Paused {
+        /// It.
+        process: Process,
+        /// When it was started.
+        #[schemars(with = "String")]
+        since: Timestamp,
+        /// Why, and what to do.
+        problem: Problem,
+    },
+    /// Was asked to shut down.
+    Stopping {
+        /// The process.
+        process: Process,
+        /// When it was asked.
+        #[schemars(with = "String")]
+        since: Timestamp,
+    },
+    /// No process, and not by request; or never got ready.
+    Failed {
+        /// What failed, why, and what to do.
+        problem: Problem,
+    },
+}
+
+impl MachinePhase {
+    /// One word for tables.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Stopped { .. } => "stopped",
+            Self::Booting { .. } => "booting",
+            Self::Ready { .. } => "ready",
+            Self::Paused { .. } => "paused",
+            Self::Stopping { .. } => "stopping",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The process, where there is one.
+    #[must_use]
+    pub const fn process(&self) -> Option<Process> {
+        match self {
+            Self::Booting { process, .. }
+            | Self::Ready { process, .. }
+            | Self::Paused { process, .. }
+            | Self::Stopping { process, .. } => Some(*process),
+            Self::Stopped { .. } | Self::Failed { .. } => None,
+        }
+    }
+}
+
+/// What is known of a machine's guest agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum AgentState {
+    /// Not asked yet.
+    Unknown,
+    /// It answered.
+    Answers {
+        /// Its version.
+        version: String,
+    },
+    /// It has not answered since the machine got ready. Everything that doesn't need it works.
+    Silent,
+}

@@ -1,0 +1,191 @@
+//! What a user asks for: an environment, its machines, its network and its fence. Every default is explicit here.
+//!
+//! These types are what the environment file deserializes into and what records keep. Whether the parts fit
+//! together (graph of starts, addresses in the subnet) is for [`crate::file`].
+
+mod expose;
+mod readiness;
+
+use std::net::Ipv4Addr;
+
+use indexmap::IndexMap;
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use expose::{Expose, ExposeError, Protocol};
+pub use readiness::{HttpProbe, Probe, Readiness};
+
+use crate::{
+    mac::MacAddress,
+    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
+    size::ByteSize,
+};
+
+/// A named set of machines with its own network and fence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EnvironmentSpec {
+    /// Unique in the store; `wardian up --name` overrides it.
+    pub name: EnvironmentName,
+    /// The machines; their order decides their addresses.
+    pub machines: IndexMap<MachineName, MachineSpec>,
+    /// The network inside.
+    #[serde(default)]
+    pub network: NetworkSpec,
+    /// What the outside sees.
+    #[serde(default)]
+    pub isolation: IsolationSpec,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MachineSpec {
+    /// The image its disk starts from.
+    pub image: ImageName,
+    /// The computer name; the machine's name by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
+    /// Memory; 512 MiB by default.
+    #[serde(default = "MachineSpec::default_memory")]
+    pub memory: ByteSize,
+    /// Virtual processors, 1 to 255; 1 by default.
+    #[serde(default = "MachineSpec::default_cpus")]
+    pub cpus: u8,
+    /// Size of the disk; the image's by default, and never smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ByteSize>,
+    /// A chosen address inside; by default the first free one in file order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
+    /// A chosen hardware address inside; by default one from Wardian's range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
+    /// Machines that must be *ready* before this one starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start_after: Vec<MachineName>,
+    /// When the machine counts as ready; when its guest agent answers, by default.
+    #[serde(default)]
+    pub ready: Readiness,
+    /// First-boot configuration, for images with cloud-init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_init: Option<CloudInit>,
+    /// Limits beyond memory and processors.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+impl MachineSpec {
+    const fn default_memory() -> ByteSize {
+        ByteSize::mib(512)
+    }
+
+    const fn default_cpus() -> u8 {
+        1
+    }
+}
+
+/// First-boot configuration, handed to the guest as a NoCloud seed disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CloudInit {
+    /// Public keys the default user accepts, in `authorized_keys` form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
+    /// The user data, verbatim: `#cloud-config` or a `#!` script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<String>,
+}
+
+/// Limits of one machine on its host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Processor time, in percent of one core; unlimited by default. 1 at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u32>,
+}
+
+/// The network inside an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkSpec {
+    /// The domain of the machines' full names; `lab.internal` by default.
+    #[serde(default = "NetworkSpec::default_domain")]
+    pub domain: Domain,
+    /// The subnet; machines get .1, .2, … in file order, the gateway is the last address.
+    #[serde(default = "NetworkSpec::default_subnet")]
+    #[schemars(with = "String")]
+    pub subnet: Ipv4Net,
+}
+
+impl NetworkSpec {
+    fn default_domain() -> Domain {
+        Domain::new("lab.internal").expect("a constant that follows the rules")
+    }
+
+    /// 192.168.23.0/24.
+    fn default_subnet() -> Ipv4Net {
+        Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 23, 0), 24)
+    }
+
+    /// The gateway: the last host address of the subnet.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.subnet.broadcast().to_bits() - 1)
+    }
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self { domain: Self::default_domain(), subnet: Self::default_subnet() }
+    }
+}
+
+/// What the outside sees of an environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct IsolationSpec {
+    /// How inside addresses meet the lab network.
+    #[serde(default)]
+    pub mode: IsolationMode,
+    /// What may cross the edge.
+    #[serde(default)]
+    pub fence: Fence,
+    /// Ports that may be reached from outside even when the fence is `out-only`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<Expose>,
+}
+
+/// How inside addresses meet the lab network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IsolationMode {
+    /// Each machine has one public address that maps to its private one, both ways.
+    #[default]
+    TwoWayNat,
+}
+
+/// What may cross an environment's edge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// Both ways.
+    Open,
+    /// Connections from inside; from outside only to exposed ports.
+    #[default]
+    OutOnly,
+    /// Nothing.
+    Sealed,
+}
+
+impl std::fmt::Display for Fence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::OutOnly => "out-only",
+            Self::Sealed => "sealed",
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Makes the kernel match a network plan; DHCP and DNS live here

@@ -1,0 +1,135 @@
+//! What the kernel shall look like: for an environment, and for the lab network all environments meet on.
+//!
+//! `wardian-network` makes it so; nothing here touches anything.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+use wardian_model::{
+    id::EnvironmentId,
+    mac::MacAddress,
+    name::{Domain, Hostname, MachineName},
+};
+
+/// The lab network of a host: the bridge on which the edges of its environments meet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabPlan {
+    /// The bridge, in the daemon's own network namespace.
+    pub bridge: String,
+    /// The lab network. An unreachable route stands behind it, so that nothing for it ever leaves the host another way.
+    pub prefix: Ipv4Net,
+    /// The host's own address on it: the last one.
+    pub address: Ipv4Addr,
+    /// One transaction for `nft -f -`: the whole of our own table in the daemon's namespace.
+    pub nftables: String,
+}
+
+/// The network of one environment on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NetworkPlan {
+    /// Whose it is; names the namespace.
+    pub environment: EnvironmentId,
+    /// The switch.
+    pub bridge: BridgePlan,
+    /// One per machine.
+    pub taps: Vec<TapPlan>,
+    /// Where it meets the lab network.
+    pub edge: EdgePlan,
+    /// What its DHCP server says.
+    pub dhcp: DhcpPlan,
+    /// What its DNS server says.
+    pub dns: DnsPlan,
+    /// One transaction for `nft -f -`: the whole of our own tables in the environment's namespace.
+    pub nftables: String,
+}
+
+/// The switch of a subnet, in the environment's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BridgePlan {
+    /// Its name.
+    pub name: String,
+    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP.
+    pub mac: MacAddress,
+    /// The gateway's address, with the subnet's length.
+    pub address: Ipv4Net,
+    /// In bytes.
+    pub mtu: u16,
+}
+
+/// The host's end of a machine's interface, in the environment's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TapPlan {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub machine: MachineName,
+    /// The user that QEMU runs as.
+    pub owner: u32,
+    /// The only hardware address frames from it may carry.
+    pub mac: MacAddress,
+    /// The only address packets from it may carry.
+    pub address: Ipv4Addr,
+}
+
+/// A pair of virtual interfaces: one in the environment's namespace, one on the lab bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EdgePlan {
+    /// The end on the lab bridge, in the daemon's namespace.
+    pub outer: String,
+    /// The end in the environment's namespace.
+    pub inner: String,
+    /// The lab bridge.
+    pub lab_bridge: String,
+    /// The inner end's hardware address: the only one the lab network ever sees of this environment.
+    pub mac: MacAddress,
+    /// The public addresses, one per machine.
+    pub addresses: Vec<Ipv4Addr>,
+    /// The lab network, for the on-link route.
+    pub lab: Ipv4Net,
+    /// The default route's next hop: the host's address on the lab network.
+    pub gateway: Ipv4Addr,
+}
+
+/// What the DHCP server of an environment says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DhcpPlan {
+    /// The server, router and name server: the gateway.
+    pub server: Ipv4Addr,
+    /// The subnet.
+    pub subnet: Ipv4Net,
+    /// The search domain.
+    pub domain: Domain,
+    /// In bytes (option 26).
+    pub mtu: u16,
+    /// In seconds (option 51).
+    pub lease_seconds: u32,
+    /// Who gets which address. Nobody else gets an answer.
+    pub leases: Vec<LeasePlan>,
+}
+
+/// The address of one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeasePlan {
+    /// Who asks.
+    pub mac: MacAddress,
+    /// What it gets.
+    pub address: Ipv4Addr,
+    /// The computer name it is told (option 12).
+    pub hostname: Hostname,
+}
+
+/// What the DNS server of an environment says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DnsPlan {
+    /// Where it listens: the gateway.
+    pub address: Ipv4Addr,
+    /// The environment's domain.
+    pub domain: Domain,
+    /// The subnet, for reverse look-ups.
+    pub subnet: Ipv4Net,
+    /// Names and addresses inside: hostnames, and machine names where they differ.
+    pub hosts: Vec<(Hostname, Ipv4Addr)>,
+    /// Whether other names are asked of the host's own name servers.
+    pub forward: bool,
+}

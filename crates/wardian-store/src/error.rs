@@ -1,0 +1,161 @@
+//! What can go wrong with a store, one variant per thing a caller may want to tell apart.
+//!
+//! A transaction whose conditions do not hold is not an error but an [`Outcome`](crate::Outcome).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{LeaseId, Revision};
+
+/// The cause below an error. Shared, because one failed write may fail several waiting callers.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What every operation of a store returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation of a store failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no key (or no prefix of keys).
+    #[error("{key:?} is not a key: {reason}")]
+    InvalidKey {
+        /// The refused text, cut after 64 characters.
+        key: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// A value is longer than [`MAX_VALUE_BYTES`](crate::MAX_VALUE_BYTES).
+    #[error("the value of {key} has {bytes} bytes; at most {limit} are allowed")]
+    ValueTooLarge {
+        /// The key the value is for.
+        key: String,
+        /// Length of the value.
+        bytes: usize,
+        /// The longest value allowed.
+        limit: usize,
+    },
+    /// A transaction puts a key twice, or puts and deletes it.
+    #[error("a transaction writes {key} more than once")]
+    WrittenTwice {
+        /// The key in question.
+        key: String,
+    },
+    /// A transaction has more conditions or more writes than
+    /// [`MAX_OPERATIONS`](crate::MAX_OPERATIONS).
+    #[error("a transaction has {count} {what}; at most {limit} are allowed")]
+    TooManyOperations {
+        /// `"conditions"` or `"writes"`.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Keys and values of a transaction together exceed
+    /// [`MAX_TRANSACTION_BYTES`](crate::MAX_TRANSACTION_BYTES).
+    #[error("a transaction carries {bytes} bytes of keys and values; at most {limit} are allowed")]
+    TransactionTooLarge {
+        /// Bytes of all keys and values.
+        bytes: usize,
+        /// The most a transaction may carry.
+        limit: usize,
+    },
+    /// The lease was never granted, was revoked, or has expired.
+    #[error("lease {lease} does not exist (any more)")]
+    LeaseNotFound {
+        /// The lease asked for.
+        lease: LeaseId,
+    },
+    /// A lease cannot live for this long.
+    #[error("{ttl:?} is no time to live for a lease: it must be above zero and at most {limit:?}")]
+    InvalidTtl {
+        /// The refused time to live.
+        ttl: Duration,
+        /// The longest allowed.
+        limit: Duration,
+    },
+    /// The history a watch needs is gone. List again and watch from there.
+    #[error("the history before revision {oldest} has been compacted away")]
+    Compacted {
+        /// The oldest revision a watch can still start from.
+        oldest: Revision,
+    },
+    /// The revision lies in the future.
+    #[error("revision {asked} does not exist yet; the store is at {current}")]
+    FutureRevision {
+        /// The revision asked for.
+        asked: Revision,
+        /// The store's revision.
+        current: Revision,
+    },
+    /// The value found under a key is not what the caller's type expects.
+    #[error("cannot decode the value of {key}")]
+    Decode {
+        /// The key whose value it is.
+        key: String,
+        /// What the decoder says.
+        source: Cause,
+    },
+    /// The value for a key cannot be written as JSON.
+    #[error("cannot encode the value for {key}")]
+    Encode {
+        /// The key the value was for.
+        key: String,
+        /// What the encoder says.
+        source: Cause,
+    },
+    /// The file was written by a newer version of this program.
+    #[error(
+        "{path} has schema {found}, written by a newer version; this version knows schemas up to {supported}",
+        path = path.display()
+    )]
+    NewerSchema {
+        /// The store's file.
+        path: PathBuf,
+        /// The schema of the file.
+        found: u32,
+        /// The newest schema this version knows.
+        supported: u32,
+    },
+    /// The file is damaged, or is no store at all.
+    #[error("{path} is damaged or is not a store", path = path.display())]
+    Corrupt {
+        /// The store's file.
+        path: PathBuf,
+        /// What was found.
+        source: Cause,
+    },
+    /// Another process (or another store in this one) has the file open.
+    #[error("{path} is in use by another process", path = path.display())]
+    InUse {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The engine could not do its work: disk full, I/O error, connection lost.
+    ///
+    /// From [`commit`](crate::Store::commit) this leaves open whether the transaction happened.
+    #[error("cannot {action} the store {name}")]
+    Engine {
+        /// What was attempted: `"open"`, `"read"`, `"write"`.
+        action: &'static str,
+        /// The store's file or address.
+        name: String,
+        /// What the engine says.
+        source: Cause,
+    },
+    /// The store has been closed.
+    #[error("the store {name} is closed")]
+    Closed {
+        /// The store's file or address.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Whether the engine failed, as opposed to having refused a request it understood.
+    pub(crate) fn is_engine_failure(&self) -> bool {
+        matches!(self, Self::Engine { .. } | Self::Corrupt { .. })
+    }
+}

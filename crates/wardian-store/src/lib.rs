@@ -1,0 +1,1 @@
+//! Records with revisions, transactions, watches and leases, behind one contract

@@ -1,0 +1,1 @@
+//! The repository of disks: content-addressed images and the overlays on them

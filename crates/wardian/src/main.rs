@@ -1,0 +1,2 @@
+//! Sealed environments of virtual machines: command line and daemon.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Set-up, demo, tests, benches and images of Wardian.
+fn main() {}
