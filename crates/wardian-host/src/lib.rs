@@ -1,1 +1,27 @@
-//! The controllers of one host: observe, plan, act
+//! One host: its controllers (observe, plan, act), and the requests users make of it.
+//!
+//! * [`Host`]: opening, running, and every request (`requests`);
+//! * `supervisor`, `controller`: one controller per environment; `lab`: the network they meet on;
+//! * `records`: typed access to the store; `disks`, `seed`: files; `accelerator`: how guests run;
+//! * [`paths`], [`state`]: the layout of the state and run directories.
+
+mod accelerator;
+mod config;
+mod controller;
+mod disks;
+mod host;
+mod lab;
+pub mod paths;
+mod records;
+mod refusal;
+mod requests;
+mod seed;
+mod shared;
+pub mod state;
+mod supervisor;
+
+pub use config::HostConfig;
+pub use host::{Host, OpenError};
+pub use records::Records;
+pub use refusal::{Refusal, RefusalKind, problem};
+pub use requests::{ImportRequest, MAX_MACHINES};

@@ -31,15 +31,15 @@ pub mod qmp;
 mod shutdown;
 mod spawn;
 mod start;
+mod switch;
 mod version;
 
 pub use agent::{Agent, AgentError};
 pub use command_line::{Descriptors, command_line};
 pub use directory::{DirectoryError, RuntimeDirectory};
 pub use exit::{Exit, last_words};
-pub use launch::{
-    Accelerator, BadLaunch, Disk, DiskFormat, Interface, KernelBoot, Launch, Limits, MACHINE_TYPE, User,
-};
+pub use launch::{Accelerator, BadLaunch, Disk, DiskFormat, Interface, KernelBoot, Launch, Limits, User};
+pub use launch::{MACHINE_TYPE, MAXIMUM_DISKS, MAXIMUM_INTERFACES, MINIMUM_MEMORY};
 pub use machine::{AdoptError, Machine, RunState, Status};
 pub use process::ProcessId;
 pub use qmp::{Event, MachineEvent, Qmp, QmpError};

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    claim::Claimed,
     id::{CutId, EnvironmentId, OperationId},
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
@@ -42,6 +43,8 @@ pub struct EnvironmentRecord {
     pub exposed: Vec<Exposure>,
     /// What it shall be.
     pub desired: Desired,
+    /// Counts the requests to run; a machine whose own count is behind gets started (once).
+    pub run: u32,
     /// What it is.
     pub phase: EnvironmentPhase,
     /// The request its controller is carrying out.
@@ -58,6 +61,13 @@ impl Record for EnvironmentRecord {
 }
 
 impl EnvironmentRecord {
+    /// Everything it has of which there is one.
+    pub fn claims(&self) -> impl Iterator<Item = Claimed> + '_ {
+        let addresses = self.identities.values().map(|i| Claimed::Address(i.outside.address));
+        let ports = self.exposed.iter().map(|e| Claimed::Port(e.protocol, e.at.get()));
+        std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(ports)
+    }
+
     /// Where the environment of that name is kept.
     #[must_use]
     pub fn key_of(name: &EnvironmentName) -> String {
@@ -90,7 +100,8 @@ pub struct MachineIdentity {
     pub inside: InsideIdentity,
     /// Unique per instance.
     pub outside: OutsideIdentity,
-    /// A number no other machine in the store has, 1 to 65535; the machine's own user id is made from it.
+    /// A number no other machine in the store has, 1 to 65535: the place of its public address in the lab network.
+    /// The machine's own user id and its runtime directory are made from it.
     pub slot: u16,
 }
 

@@ -3,9 +3,10 @@
 //! * [`name`], [`id`], [`mac`], [`size`], [`span`]: the small values everything is made of;
 //! * [`spec`]: what a user asks for, every default explicit; [`file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
-//! * [`environment`], [`machine`], [`image`], [`cut`], [`operation`], [`event`], [`host`]: the records in the store;
+//! * [`environment`], [`machine`], [`image`], [`claim`], [`cut`], [`operation`], [`event`], [`host`]: the records in the store;
 //! * [`record`]: what makes a type a record, and where it is kept.
 
+pub mod claim;
 pub mod cut;
 pub mod environment;
 pub mod event;

@@ -25,6 +25,8 @@ pub struct MachineRecord {
     pub disk: Disk,
     /// The VM generation id (a GUID); changes when the machine becomes a copy of another.
     pub generation: String,
+    /// The last request to run (see [`crate::environment::EnvironmentRecord::run`]) that it was started for.
+    pub run: u32,
     /// What it is.
     pub phase: MachinePhase,
     /// What its guest agent last said.
@@ -111,6 +113,16 @@ pub enum MachinePhase {
         /// Why, and what to do.
         problem: Problem,
     },
+    /// A process that did not get ready in time. It is left running, for somebody to look at.
+    Unready {
+        /// It.
+        process: Process,
+        /// When it was started.
+        #[schemars(with = "String")]
+        since: Timestamp,
+        /// What was waited for, and the end of the console.
+        problem: Problem,
+    },
     /// Was asked to shut down.
     Stopping {
         /// The process.
@@ -119,7 +131,7 @@ pub enum MachinePhase {
         #[schemars(with = "String")]
         since: Timestamp,
     },
-    /// No process, and not by request; or never got ready.
+    /// No process, and not by request.
     Failed {
         /// What failed, why, and what to do.
         problem: Problem,
@@ -135,8 +147,18 @@ impl MachinePhase {
             Self::Booting { .. } => "booting",
             Self::Ready { .. } => "ready",
             Self::Paused { .. } => "paused",
+            Self::Unready { .. } => "unready",
             Self::Stopping { .. } => "stopping",
             Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// What went wrong, where something did.
+    #[must_use]
+    pub const fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Paused { problem, .. } | Self::Unready { problem, .. } | Self::Failed { problem } => Some(problem),
+            Self::Stopped { .. } | Self::Booting { .. } | Self::Ready { .. } | Self::Stopping { .. } => None,
         }
     }
 
@@ -147,6 +169,7 @@ impl MachinePhase {
             Self::Booting { process, .. }
             | Self::Ready { process, .. }
             | Self::Paused { process, .. }
+            | Self::Unready { process, .. }
             | Self::Stopping { process, .. } => Some(*process),
             Self::Stopped { .. } | Self::Failed { .. } => None,
         }

@@ -1,1 +1,25 @@
-//! Makes the kernel match a network plan; DHCP and DNS live here
+//! Makes the kernel match a network plan; DHCP and DNS live here.
+//!
+//! [`Network`] is the door. What shall be is decided by [`wardian_plan::network`]; this crate looks at what is, and
+//! changes what differs. Nothing is kept in memory that the kernel doesn't know: any process may be killed at any
+//! instruction, and the next `ensure` or `remove` goes on from there.
+//!
+//! * `kernel`: namespaces, netlink, nftables, sysctls, taps; blocking, on threads of their own;
+//! * `lab`, `environment`: comparing and changing;
+//! * [`services`]: the DHCP and DNS servers of an environment, in the daemon.
+//!
+//! A daemon has one network namespace, the one it was started in, and the lab bridge is there. Each environment has its
+//! own, held by a bind mount at `RUN/netns/<environment id>`. Threads enter them with `setns(CLONE_NEWNET)` alone and end
+//! afterwards, so that no other code ever runs in a namespace it doesn't expect.
+
+mod environment;
+mod error;
+mod kernel;
+mod lab;
+mod network;
+pub mod services;
+
+pub use environment::{Changes, Observed};
+pub use error::NetworkError;
+pub use network::{Network, NetworkConfig};
+pub use services::Services;

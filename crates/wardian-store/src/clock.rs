@@ -1,10 +1,9 @@
 //! Where leases take their time from: the machine's clock, or one that tests turn by hand.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// A clock that never goes back. Its readings count from an arbitrary origin.
 #[async_trait::async_trait]
@@ -25,9 +24,7 @@ pub struct RealClock {
 impl RealClock {
     /// A clock that starts now.
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 
@@ -44,10 +41,9 @@ impl Clock for RealClock {
     }
 
     async fn sleep_until(&self, deadline: Duration) {
-        // Leases may outlive what an `Instant` can express; such a deadline is never reached.
-        match self.origin.checked_add(deadline) {
-            Some(instant) => tokio::time::sleep_until(instant).await,
-            None => std::future::pending().await,
+        // A timer may fire a little early by this clock, which other threads read as well.
+        while let Some(rest) = deadline.checked_sub(self.now()).filter(|rest| !rest.is_zero()) {
+            tokio::time::sleep(rest).await;
         }
     }
 }
@@ -61,9 +57,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at its origin.
     pub fn new() -> Self {
-        Self {
-            time: Arc::new(watch::Sender::new(Duration::ZERO)),
-        }
+        Self { time: Arc::new(watch::Sender::new(Duration::ZERO)) }
     }
 
     /// Lets `time` pass at once.
@@ -86,10 +80,6 @@ impl Clock for ManualClock {
 
     async fn sleep_until(&self, deadline: Duration) {
         // The wait can only fail when the sender is gone, and `self` holds it.
-        let _ = self
-            .time
-            .subscribe()
-            .wait_for(|now| *now >= deadline)
-            .await;
+        let _ = self.time.subscribe().wait_for(|now| *now >= deadline).await;
     }
 }

@@ -41,19 +41,13 @@ fn check_text(text: &str) -> Result<()> {
         return Err(refuse(text, "it is longer than 512 bytes"));
     }
     if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(refuse(
-            text,
-            "it has characters other than printable ASCII",
-        ));
+        return Err(refuse(text, "it has characters other than printable ASCII"));
     }
     Ok(())
 }
 
 fn refuse(key: &str, reason: &'static str) -> Error {
-    Error::InvalidKey {
-        key: key.chars().take(64).collect(),
-        reason,
-    }
+    Error::InvalidKey { key: key.chars().take(64).collect(), reason }
 }
 
 /// The first text behind all keys that begin with `prefix`: keys never hold DEL (0x7f), which sorts behind
@@ -68,31 +62,11 @@ mod tests {
 
     #[test]
     fn keys_are_segments_of_printable_ascii() {
-        for good in [
-            "a",
-            "a/b",
-            "environments/store/machines/web",
-            "a b/~!",
-            &"k".repeat(512),
-        ] {
+        for good in ["a", "a/b", "environments/store/machines/web", "a b/~!", &"k".repeat(512)] {
             check_key(good).unwrap();
         }
-        for bad in [
-            "",
-            "/",
-            "/a",
-            "a/",
-            "a//b",
-            "ä",
-            "a\n",
-            "a\0",
-            "a\u{7f}",
-            &"k".repeat(513),
-        ] {
-            assert!(
-                matches!(check_key(bad), Err(Error::InvalidKey { .. })),
-                "{bad:?}"
-            );
+        for bad in ["", "/", "/a", "a/", "a//b", "ä", "a\n", "a\0", "a\u{7f}", &"k".repeat(513)] {
+            assert!(matches!(check_key(bad), Err(Error::InvalidKey { .. })), "{bad:?}");
         }
     }
 
@@ -106,13 +80,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_prefix_lies_behind_exactly_its_keys() {
-        for (prefix, key, inside) in [
-            ("", "~", true),
-            ("a/", "a/~~~", true),
-            ("a/", "a0", false),
-            ("a~", "a~~", true),
-            ("a~", "b", false),
-        ] {
+        for (prefix, key, inside) in
+            [("", "~", true), ("a/", "a/~~~", true), ("a/", "a0", false), ("a~", "a~~", true), ("a~", "b", false)]
+        {
             assert_eq!(key >= prefix && key < end_of(prefix).as_str(), inside);
             assert_eq!(key.starts_with(prefix), inside);
         }

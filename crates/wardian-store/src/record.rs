@@ -4,8 +4,7 @@ use std::fmt;
 
 /// The store-wide version number. It grows by one with every transaction that changes something, and by
 /// nothing else. An empty store is at revision 1, as in etcd; 0 is before everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -23,8 +22,7 @@ impl fmt::Display for Revision {
 }
 
 /// Names a lease. Never 0, fits an `i64`, and is not given out twice by one store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub u64);
 

@@ -82,9 +82,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            clock: Arc::new(RealClock::new()),
-            history: DEFAULT_HISTORY,
-        }
+        Self { clock: Arc::new(RealClock::new()), history: DEFAULT_HISTORY }
     }
 }

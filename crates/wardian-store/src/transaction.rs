@@ -5,9 +5,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::key::{
-    MAX_OPERATIONS, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES, check_key, check_prefix,
-};
+use crate::key::{MAX_OPERATIONS, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES, check_key, check_prefix};
 use crate::record::{Entry, LeaseId, Revision};
 
 /// Something that must hold for a transaction to happen.
@@ -159,41 +157,22 @@ impl Transaction {
 
     /// Only if `key` was last put at `mod_revision`; revision 0 means that it must not exist.
     pub fn unchanged(self, key: impl Into<String>, mod_revision: Revision) -> Self {
-        self.condition(Condition::Unchanged {
-            key: key.into(),
-            mod_revision,
-        })
+        self.condition(Condition::Unchanged { key: key.into(), mod_revision })
     }
 
     /// Only if `key` exists and has exactly this value.
     pub fn value_equals(self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.condition(Condition::ValueEquals {
-            key: key.into(),
-            value: value.into(),
-        })
+        self.condition(Condition::ValueEquals { key: key.into(), value: value.into() })
     }
 
     /// Creates or overwrites `key`. A lease it was attached to lets go of it.
     pub fn put(self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.write(Write::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: None,
-        })
+        self.write(Write::Put { key: key.into(), value: value.into(), lease: None })
     }
 
     /// Creates or overwrites `key`, which is deleted when `lease` ends.
-    pub fn put_with_lease(
-        self,
-        key: impl Into<String>,
-        value: impl Into<Vec<u8>>,
-        lease: LeaseId,
-    ) -> Self {
-        self.write(Write::Put {
-            key: key.into(),
-            value: value.into(),
-            lease: Some(lease),
-        })
+    pub fn put_with_lease(self, key: impl Into<String>, value: impl Into<Vec<u8>>, lease: LeaseId) -> Self {
+        self.write(Write::Put { key: key.into(), value: value.into(), lease: Some(lease) })
     }
 
     /// Deletes `key`; nothing happens if it does not exist.
@@ -204,9 +183,7 @@ impl Transaction {
     /// Deletes every key that begins with `prefix`. This compares texts, not segments: end the prefix with `/`
     /// to stay inside a folder. The empty prefix empties the store.
     pub fn delete_prefix(self, prefix: impl Into<String>) -> Self {
-        self.write(Write::DeletePrefix {
-            prefix: prefix.into(),
-        })
+        self.write(Write::DeletePrefix { prefix: prefix.into() })
     }
 
     /// The conditions, in the order they were added.
@@ -247,10 +224,7 @@ impl Transaction {
         let bytes = self.conditions.iter().map(Condition::bytes).sum::<usize>()
             + self.writes.iter().map(Write::bytes).sum::<usize>();
         if bytes > MAX_TRANSACTION_BYTES {
-            return Err(Error::TransactionTooLarge {
-                bytes,
-                limit: MAX_TRANSACTION_BYTES,
-            });
+            return Err(Error::TransactionTooLarge { bytes, limit: MAX_TRANSACTION_BYTES });
         }
         Ok(())
     }
@@ -258,22 +232,14 @@ impl Transaction {
 
 fn check_count(what: &'static str, count: usize) -> Result<()> {
     if count > MAX_OPERATIONS {
-        return Err(Error::TooManyOperations {
-            what,
-            count,
-            limit: MAX_OPERATIONS,
-        });
+        return Err(Error::TooManyOperations { what, count, limit: MAX_OPERATIONS });
     }
     Ok(())
 }
 
 fn check_value(key: &str, value: &[u8]) -> Result<()> {
     if value.len() > MAX_VALUE_BYTES {
-        return Err(Error::ValueTooLarge {
-            key: key.to_owned(),
-            bytes: value.len(),
-            limit: MAX_VALUE_BYTES,
-        });
+        return Err(Error::ValueTooLarge { key: key.to_owned(), bytes: value.len(), limit: MAX_VALUE_BYTES });
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! there. Only compaction can overtake it, and then it says so.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -20,9 +21,7 @@ pub struct Watch {
 impl Watch {
     /// A watch on whatever an engine reads its changes from.
     pub fn new(source: impl WatchSource + 'static) -> Self {
-        Self {
-            source: Box::new(source),
-        }
+        Self { source: Box::new(source) }
     }
 
     /// Waits for the next transaction that changed watched keys and returns all these changes, in the order they
@@ -33,6 +32,12 @@ impl Watch {
     /// [`Closed`](crate::Error::Closed) when the store is gone.
     pub async fn next(&mut self) -> Result<Vec<Event>> {
         self.source.next().await
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
     }
 }
 
@@ -68,11 +73,8 @@ pub(crate) struct PageBuilder {
 impl PageBuilder {
     /// Takes the event, unless it begins a revision that belongs on the next page.
     pub(crate) fn push(&mut self, event: Event) -> std::result::Result<(), Event> {
-        let continues = self
-            .batches
-            .back()
-            .and_then(|batch| batch.last())
-            .is_some_and(|last| last.revision == event.revision);
+        let continues =
+            self.batches.back().and_then(|batch| batch.last()).is_some_and(|last| last.revision == event.revision);
         if !continues && (self.events >= PAGE_EVENTS || self.bytes >= PAGE_BYTES) {
             return Err(event);
         }
@@ -89,10 +91,7 @@ impl PageBuilder {
 
     /// The page, when `next` is the first revision that was not looked at.
     pub(crate) fn finish(self, next: Revision) -> Page {
-        Page {
-            batches: self.batches,
-            next,
-        }
+        Page { batches: self.batches, next }
     }
 }
 
@@ -125,13 +124,8 @@ impl<H: History> HistoryWatch<H> {
         from: Revision,
         tip: watch::Receiver<Revision>,
     ) -> Result<Self> {
-        let mut watch = Self {
-            history,
-            prefix: prefix.to_owned(),
-            cursor: from.max(Revision(1)),
-            ready: VecDeque::new(),
-            tip,
-        };
+        let mut watch =
+            Self { history, prefix: prefix.to_owned(), cursor: from.max(Revision(1)), ready: VecDeque::new(), tip };
         watch.advance().await?;
         Ok(watch)
     }
@@ -160,5 +154,50 @@ impl<H: History> WatchSource for HistoryWatch<H> {
                 return Err(self.history.closed());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, EventKind};
+
+    fn put(revision: u64, bytes: usize) -> Event {
+        let revision = Revision(revision);
+        Event {
+            revision,
+            kind: EventKind::Put(Entry {
+                key: "a".to_owned(),
+                value: vec![0; bytes],
+                create_revision: revision,
+                mod_revision: revision,
+                version: 1,
+                lease: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_page_is_full_after_so_many_events_or_bytes() {
+        let mut page = PageBuilder::default();
+        for revision in 0..PAGE_EVENTS as u64 {
+            page.push(put(revision, 1)).unwrap();
+        }
+        page.push(put(PAGE_EVENTS as u64, 1)).unwrap_err();
+        let mut page = PageBuilder::default();
+        page.push(put(1, PAGE_BYTES)).unwrap();
+        page.push(put(2, 1)).unwrap_err();
+    }
+
+    #[test]
+    fn a_page_never_ends_within_a_revision() {
+        let mut page = PageBuilder::default();
+        for _ in 0..PAGE_EVENTS * 2 {
+            page.push(put(1, PAGE_BYTES)).unwrap();
+        }
+        page.push(put(2, 1)).unwrap_err();
+        let page = page.finish(Revision(2));
+        assert_eq!(page.batches.len(), 1);
+        assert_eq!(page.batches[0].len(), PAGE_EVENTS * 2);
     }
 }

@@ -1,1 +1,47 @@
-//! The repository of disks: content-addressed images and the overlays on them
+//! The repository of disks: immutable images by content, the overlays machines run on, and the seed disks that
+//! configure a guest at its first boot. All work with `qemu-img` happens here.
+//!
+//! # On disk
+//!
+//! ```text
+//! DIR/lock                 held (flock) by the one process that has the vault open
+//! DIR/images/DIGEST/       one image: disk.qcow2, kernel?, initrd?, image.json; all read-only, never changed
+//! DIR/tmp/                 work in progress; emptied by `Vault::open`
+//! ```
+//!
+//! `DIGEST` is BLAKE3 over the converted disk and the parts that boot with it, so the same content imported twice is
+//! stored once. An image appears by one `rename` of a synced folder: a process killed at any instruction leaves the
+//! whole image or nothing but a folder below `tmp`.
+//!
+//! # Trust
+//!
+//! The bytes of an image come from outside. Their format is decided once, from the magic numbers of [`Format`], and
+//! named to `qemu-img` ever after: what a guest writes into a raw disk can never turn it into another format. What
+//! would make `qemu-img` open *other* files (backing files, external data, foreign extents) is looked for here, before
+//! `qemu-img` sees the file. It then runs with limits on memory, time and output, without a network.
+//!
+//! Who may use or remove an image is the caller's business: [`Vault::remove`] does not look for overlays.
+
+mod bounded;
+mod description;
+mod detect;
+mod digest;
+mod error;
+mod import;
+mod overlay;
+mod qcow2;
+mod qemu_img;
+pub mod seed;
+mod space;
+mod vault;
+mod vmdk;
+
+pub use description::{Description, DescriptionError};
+pub use detect::Format;
+pub use digest::{Digest, DigestError};
+pub use error::{ImportError, OverlayError, VaultError};
+pub use import::{ImageParts, Imported, Progress, Source, Step};
+pub use overlay::{DiskInfo, flatten, freeze, info, overlay_on, rebase};
+pub use qemu_img::{Limits, QemuImg, ToolError};
+pub use space::{Space, space};
+pub use vault::{Image, Vault};

@@ -1,6 +1,22 @@
 //! What the kernel shall look like: for an environment, and for the lab network all environments meet on.
 //!
 //! `wardian-network` makes it so; nothing here touches anything.
+//!
+//! * `lab`: from the configuration and the exposed ports to a [`LabPlan`];
+//! * `environment`: from a record to a [`NetworkPlan`];
+//! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switch, and of the host.
+//!
+//! Each text is one transaction that replaces the whole of a table of ours and names no table of anybody else's.
+
+mod crossing;
+mod entrance;
+mod environment;
+mod lab;
+mod pins;
+mod text;
+
+pub use environment::{GATEWAY_MAC, environment, machine_uid};
+pub use lab::{LabConfig, lab};
 
 use std::net::Ipv4Addr;
 
@@ -21,7 +37,11 @@ pub struct LabPlan {
     pub prefix: Ipv4Net,
     /// The host's own address on it: the last one.
     pub address: Ipv4Addr,
-    /// One transaction for `nft -f -`: the whole of our own table in the daemon's namespace.
+    /// In bytes.
+    pub mtu: u16,
+    /// The name of our table (family inet) in the daemon's namespace.
+    pub table: String,
+    /// One transaction for `nft -f -`: the whole of that table.
     pub nftables: String,
 }
 
@@ -89,6 +109,10 @@ pub struct EdgePlan {
     pub lab: Ipv4Net,
     /// The default route's next hop: the host's address on the lab network.
     pub gateway: Ipv4Addr,
+    /// In bytes.
+    pub mtu: u16,
+    /// Packets with this mark are routed to the edge even when an address inside has the same number; see `crossing`.
+    pub outward_mark: u32,
 }
 
 /// What the DHCP server of an environment says.

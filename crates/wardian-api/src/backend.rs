@@ -1,0 +1,308 @@
+//! What the routes need from whoever does the work: the host's controllers, or a simulated one in tests.
+//!
+//! Names are checked before they get here, so a backend never sees one that can't exist. Changing calls return at
+//! once, with an operation that says how it goes on.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use futures::stream::BoxStream;
+use tokio::net::UnixStream;
+use wardian_model::{
+    environment::{EnvironmentRecord, Exposure, Problem},
+    event::EventRecord,
+    id::OperationId,
+    image::ImageRecord,
+    machine::MachineRecord,
+    name::{EnvironmentName, ImageName, MachineName},
+    operation::OperationRecord,
+    spec::{Expose, Protocol},
+};
+
+use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
+
+/// Why something isn't done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Refusal {
+    /// Which kind of refusal it is.
+    pub kind: RefusalKind,
+    /// What failed, why, and what to do.
+    pub problem: Problem,
+}
+
+/// Kinds of refusals a backend can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// No such thing.
+    NotFound,
+    /// The name is taken, or the thing is in a state that doesn't allow it.
+    Conflict,
+    /// The request can't be carried out as it stands.
+    Invalid,
+    /// Not now: something needed is missing or not up.
+    Unavailable,
+    /// The daemon's own fault.
+    Internal,
+}
+
+impl Refusal {
+    /// A refusal.
+    #[must_use]
+    pub const fn new(kind: RefusalKind, problem: Problem) -> Self {
+        Self { kind, problem }
+    }
+
+    /// No such thing.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::NotFound, Problem::new(message))
+    }
+
+    /// The thing is in a state that doesn't allow it.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Conflict, Problem::new(message))
+    }
+
+    /// The request can't be carried out as it stands.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Invalid, Problem::new(message))
+    }
+
+    /// Not now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Unavailable, Problem::new(message))
+    }
+
+    /// The daemon's own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Internal, Problem::new(message))
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.problem = self.problem.hint(hint);
+        self
+    }
+}
+
+impl From<RefusalKind> for ErrorKind {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::NotFound => Self::NotFound,
+            RefusalKind::Conflict => Self::Conflict,
+            RefusalKind::Invalid => Self::Invalid,
+            RefusalKind::Unavailable => Self::Unavailable,
+            RefusalKind::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let Problem { message, hint, details } = refusal.problem;
+        Self { kind: refusal.kind.into(), message, hint, details }
+    }
+}
+
+/// An environment file, and what is to be made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpOrder {
+    /// The file: YAML.
+    pub text: String,
+    /// What messages call the file.
+    pub file_name: String,
+    /// A name instead of the one in the file.
+    pub name: Option<EnvironmentName>,
+}
+
+/// A file that is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The name the environment would get.
+    pub name: EnvironmentName,
+    /// Its machines, in the order of the file.
+    pub machines: Vec<MachineName>,
+    /// What is allowed but probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// A disk to import; paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOrder {
+    /// The name it gets.
+    pub name: ImageName,
+    /// The disk.
+    pub path: String,
+    /// A kernel that boots it.
+    pub kernel: Option<String>,
+    /// An initial RAM disk, beside a kernel.
+    pub initrd: Option<String>,
+    /// The kernel's command line.
+    pub command_line: Option<String>,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportState {
+    /// Being done.
+    Doing {
+        /// What: `inspect`, `convert`, `digest`.
+        step: String,
+        /// How much of the step, 0 to 100, where that is known.
+        percent: Option<u8>,
+    },
+    /// Imported; the last item of its stream.
+    Done(ImageRecord),
+}
+
+/// A command to run in a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOrder {
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// Variables added to the agent's environment.
+    pub environment: BTreeMap<String, String>,
+    /// What the command reads.
+    pub stdin: Option<Vec<u8>>,
+    /// How long it may take.
+    pub timeout: std::time::Duration,
+}
+
+/// A file in a guest, being read.
+pub struct FileRead {
+    /// How long it is, in bytes, where that is known beforehand.
+    pub size: Option<u64>,
+    /// Its content.
+    pub content: BoxStream<'static, Result<Bytes, Refusal>>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventsFrom {
+    /// The first wanted sequence number; all that are kept when absent.
+    pub from: Option<u64>,
+    /// Go on with what happens from now on; otherwise the stream ends with the last event there is.
+    pub follow: bool,
+}
+
+/// Whoever does the work.
+///
+/// Every method may refuse with [`RefusalKind::NotFound`] when what it is about isn't there, and with
+/// [`RefusalKind::Internal`] when the store or the host fails; further refusals are named where they matter.
+///
+/// A call is dropped, at whatever it waits for, when its client goes away. What must not stop half-way belongs into
+/// a task of the backend's own, or into the store.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Makes an environment and starts it; also gives what is allowed but probably not meant.
+    ///
+    /// Refuses `Invalid` for a file that isn't right, `Conflict` for a name that is taken.
+    async fn create(&self, order: UpOrder) -> Result<(OperationRecord, Vec<String>), Refusal>;
+
+    /// Checks a file as [`Self::create`] would, and changes nothing. The name may be taken.
+    async fn check(&self, order: UpOrder) -> Result<Checked, Refusal>;
+
+    /// Makes environments from one and the same cut through `source`; one result for each name, in order.
+    async fn clone_environment(
+        &self,
+        source: &EnvironmentName,
+        names: &[EnvironmentName],
+    ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;
+
+    /// Starts the machines of an environment.
+    async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
+
+    /// Stops them.
+    async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
+
+    /// Removes an environment with all that belongs to it.
+    async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
+
+    /// Lets the outside reach a port; `Conflict` when it is exposed already or the host's port is taken.
+    async fn expose(&self, name: &EnvironmentName, expose: Expose) -> Result<Exposure, Refusal>;
+
+    /// Closes an exposed port again; `NotFound` when it isn't exposed.
+    async fn unexpose(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        port: std::num::NonZeroU16,
+        protocol: Protocol,
+    ) -> Result<(), Refusal>;
+
+    /// All environments with their machines, in the order of their names.
+    async fn environments(&self) -> Result<Vec<(EnvironmentRecord, Vec<MachineRecord>)>, Refusal>;
+
+    /// One environment with its machines.
+    async fn environment(&self, name: &EnvironmentName) -> Result<(EnvironmentRecord, Vec<MachineRecord>), Refusal>;
+
+    /// One operation.
+    async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal>;
+
+    /// All operations that are remembered, newest first.
+    async fn operations(&self) -> Result<Vec<OperationRecord>, Refusal>;
+
+    /// An operation as it stands, then again after every change; ends once it is done or has failed.
+    async fn operation_changes(
+        &self,
+        id: OperationId,
+    ) -> Result<BoxStream<'static, Result<OperationRecord, Refusal>>, Refusal>;
+
+    /// Events, in order.
+    async fn events(&self, from: EventsFrom) -> Result<BoxStream<'static, Result<EventRecord, Refusal>>, Refusal>;
+
+    /// All images, in the order of their names.
+    async fn images(&self) -> Result<Vec<ImageRecord>, Refusal>;
+
+    /// Imports an image. Dropping the stream gives the import up and leaves nothing behind.
+    ///
+    /// Refuses `Conflict` for a name that is taken; what is wrong with the disk is an item of the stream.
+    async fn import_image(
+        &self,
+        order: ImportOrder,
+    ) -> Result<BoxStream<'static, Result<ImportState, Refusal>>, Refusal>;
+
+    /// Removes an image; `Conflict` while a machine needs it.
+    async fn remove_image(&self, name: &ImageName) -> Result<(), Refusal>;
+
+    /// Runs a command in a guest; `Unavailable` when its agent doesn't answer.
+    async fn exec(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        order: ExecOrder,
+    ) -> Result<ExecResult, Refusal>;
+
+    /// Reads a file in a guest.
+    async fn read_file(&self, name: &EnvironmentName, machine: &MachineName, path: &str) -> Result<FileRead, Refusal>;
+
+    /// Writes a file in a guest, replacing one that is there; gives the number of bytes. An `Err` in `content`
+    /// means that the sender gave up.
+    async fn write_file(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        path: &str,
+        mode: Option<u32>,
+        content: BoxStream<'static, Result<Bytes, Refusal>>,
+    ) -> Result<u64, Refusal>;
+
+    /// A machine's console; `Conflict` when it doesn't run.
+    async fn console(&self, name: &EnvironmentName, machine: &MachineName) -> Result<UnixStream, Refusal>;
+
+    /// The last bytes a machine has written to its console, `most` at most; of its last run when it has stopped.
+    async fn console_tail(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        most: usize,
+    ) -> Result<Vec<u8>, Refusal>;
+
+    /// Looks at what environments need of the host.
+    async fn host_report(&self) -> Result<HostReport, Refusal>;
+
+    /// Who answers.
+    async fn info(&self) -> Result<DaemonInfo, Refusal>;
+}

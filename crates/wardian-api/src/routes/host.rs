@@ -1,0 +1,27 @@
+//! Routes of the host and its daemon.
+
+use axum::{Json, extract::State, http::header, response::IntoResponse};
+
+use super::{Shared, failure::Failure};
+use crate::wire::{DaemonInfo, ErrorBody, HostReport};
+
+/// What environments need of the host, and whether it is there
+#[utoipa::path(get, path = "/v1/host", tag = "host",
+    responses((status = 200, body = HostReport), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn host_report(State(app): Shared) -> Result<Json<HostReport>, Failure> {
+    Ok(Json(app.backend.host_report().await?))
+}
+
+/// Who answers
+#[utoipa::path(get, path = "/v1/info", tag = "host",
+    responses((status = 200, body = DaemonInfo), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn info(State(app): Shared) -> Result<Json<DaemonInfo>, Failure> {
+    Ok(Json(app.backend.info().await?))
+}
+
+/// This document
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "host",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)))]
+pub(super) async fn openapi_document(State(app): Shared) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], app.openapi.clone())
+}

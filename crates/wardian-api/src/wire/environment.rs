@@ -1,0 +1,356 @@
+//! Environments: one line of a list, and the whole of one.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wardian_model::{environment as model, machine::MachineRecord, spec};
+
+use super::{Inside, MachineDetail, Operation, Outside, Problem};
+
+/// One environment in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentSummary {
+    /// Its name, unique in the store.
+    pub name: String,
+    /// This life of it.
+    pub id: String,
+    /// What it is.
+    pub phase: EnvironmentPhase,
+    /// How many machines it has.
+    pub machines_total: usize,
+    /// How many of them are ready.
+    pub machines_ready: usize,
+    /// When it was asked for.
+    pub created: String,
+    /// What may cross its edge.
+    pub fence: Fence,
+    /// Where its inside comes from.
+    pub origin: Origin,
+    /// Why it failed, or the first problem of its machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+/// Environments, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentList {
+    /// They.
+    pub environments: Vec<EnvironmentSummary>,
+}
+
+/// Everything about one environment: the keys of its summary, and more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct EnvironmentDetail {
+    /// What a list says of it.
+    #[serde(flatten)]
+    pub summary: EnvironmentSummary,
+    /// The machines, in the order of the file.
+    pub machines: Vec<MachineDetail>,
+    /// The subnet inside.
+    pub subnet: String,
+    /// The domain of the machines' full names.
+    pub domain: String,
+    /// The gateway inside: the last host address of the subnet.
+    pub gateway: String,
+    /// The operation being carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The environments its inside comes from, nearest first; empty when it comes from a file.
+    pub lineage: Vec<Ancestor>,
+}
+
+/// What an environment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvironmentPhase {
+    /// Asked for; nothing made yet.
+    Pending,
+    /// Waits for the cut through its source.
+    Cloning,
+    /// Network, disks or machines are being made, or not all machines are ready yet.
+    Starting,
+    /// Every machine is ready.
+    Running,
+    /// Was running; a machine is not, any more.
+    Degraded,
+    /// Machines are being stopped.
+    Stopping,
+    /// No machine runs.
+    Stopped,
+    /// Machines, network and disks are being removed.
+    Removing,
+    /// Could not become what it shall be.
+    Failed,
+}
+
+impl EnvironmentPhase {
+    /// As it is written in JSON and in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Cloning => "cloning",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Removing => "removing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Where an environment's inside comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "from")]
+pub enum Origin {
+    /// An environment file: every machine started from its image.
+    File,
+    /// A cut through another environment.
+    Clone {
+        /// The environment it was cloned from, as it was called then.
+        name: String,
+        /// That environment.
+        id: String,
+        /// The cut its disks start from.
+        cut: String,
+    },
+}
+
+/// An environment another one comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ancestor {
+    /// Its name.
+    pub name: String,
+    /// That life of it.
+    pub id: String,
+    /// Whether it is still there.
+    pub exists: bool,
+}
+
+/// What may cross an environment's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// Both ways.
+    Open,
+    /// Connections from inside; from outside only to exposed ports.
+    OutOnly,
+    /// Nothing.
+    Sealed,
+}
+
+impl Fence {
+    /// As it is written in JSON and in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::OutOnly => "out-only",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As it is written in JSON and in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A port of a machine that the outside may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Exposure {
+    /// The machine.
+    pub machine: String,
+    /// The port it listens on; the same port leads to it at `address`.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port that leads to it at the host's own addresses.
+    pub at: u16,
+    /// The machine's public address.
+    pub address: String,
+}
+
+/// Both identities of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Addresses {
+    /// The machine.
+    pub machine: String,
+    /// What it knows of itself; equal in every clone.
+    pub inside: Inside,
+    /// How the outside knows it; unique per instance.
+    pub outside: Outside,
+    /// The ports that lead to it.
+    pub exposed: Vec<Exposure>,
+}
+
+/// The identities of an environment's machines, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct AddressList {
+    /// The environment.
+    pub environment: String,
+    /// They.
+    pub addresses: Vec<Addresses>,
+}
+
+impl EnvironmentSummary {
+    /// From the records of an environment and its machines.
+    #[must_use]
+    pub fn new(record: &model::EnvironmentRecord, machines: &[MachineRecord]) -> Self {
+        use wardian_model::machine::MachinePhase;
+        let problem = match &record.phase {
+            model::EnvironmentPhase::Failed { problem } => Some(problem),
+            _ => machines.iter().find_map(|machine| machine.phase.problem()),
+        };
+        Self {
+            name: record.name.to_string(),
+            id: record.id.to_string(),
+            phase: (&record.phase).into(),
+            machines_total: record.spec.machines.len(),
+            machines_ready: machines.iter().filter(|m| matches!(m.phase, MachinePhase::Ready { .. })).count(),
+            created: record.created.to_string(),
+            fence: record.fence.into(),
+            origin: (&record.origin).into(),
+            problem: problem.map(Problem::from),
+        }
+    }
+}
+
+impl EnvironmentDetail {
+    /// From the records of an environment and its machines.
+    #[must_use]
+    pub fn new(
+        record: &model::EnvironmentRecord,
+        machines: &[MachineRecord],
+        operation: Option<Operation>,
+        lineage: Vec<Ancestor>,
+    ) -> Self {
+        Self {
+            summary: EnvironmentSummary::new(record, machines),
+            machines: MachineDetail::all(record, machines),
+            subnet: record.spec.network.subnet.to_string(),
+            domain: record.spec.network.domain.to_string(),
+            gateway: record.spec.network.gateway().to_string(),
+            operation,
+            lineage,
+        }
+    }
+}
+
+impl AddressList {
+    /// From the record of an environment.
+    #[must_use]
+    pub fn new(record: &model::EnvironmentRecord) -> Self {
+        let addresses = record
+            .identities
+            .iter()
+            .map(|(name, identity)| Addresses {
+                machine: name.to_string(),
+                inside: Inside::new(&identity.inside, &record.spec.network.domain),
+                outside: (&identity.outside).into(),
+                exposed: Exposure::of(record, name),
+            })
+            .collect();
+        Self { environment: record.name.to_string(), addresses }
+    }
+}
+
+impl Exposure {
+    /// The exposed ports of one machine.
+    #[must_use]
+    pub fn of(record: &model::EnvironmentRecord, machine: &wardian_model::name::MachineName) -> Vec<Self> {
+        record.exposed.iter().filter(|exposure| exposure.machine == *machine).map(Self::from).collect()
+    }
+}
+
+impl From<&model::Exposure> for Exposure {
+    fn from(exposure: &model::Exposure) -> Self {
+        Self {
+            machine: exposure.machine.to_string(),
+            port: exposure.port.get(),
+            protocol: exposure.protocol.into(),
+            at: exposure.at.get(),
+            address: exposure.address.to_string(),
+        }
+    }
+}
+
+impl From<&model::EnvironmentPhase> for EnvironmentPhase {
+    fn from(phase: &model::EnvironmentPhase) -> Self {
+        match phase {
+            model::EnvironmentPhase::Pending => Self::Pending,
+            model::EnvironmentPhase::Cloning => Self::Cloning,
+            model::EnvironmentPhase::Starting => Self::Starting,
+            model::EnvironmentPhase::Running => Self::Running,
+            model::EnvironmentPhase::Degraded => Self::Degraded,
+            model::EnvironmentPhase::Stopping => Self::Stopping,
+            model::EnvironmentPhase::Stopped => Self::Stopped,
+            model::EnvironmentPhase::Removing => Self::Removing,
+            model::EnvironmentPhase::Failed { .. } => Self::Failed,
+        }
+    }
+}
+
+impl From<&model::Origin> for Origin {
+    fn from(origin: &model::Origin) -> Self {
+        match origin {
+            model::Origin::File => Self::File,
+            model::Origin::Clone { name, id, cut } => {
+                Self::Clone { name: name.to_string(), id: id.to_string(), cut: cut.to_string() }
+            }
+        }
+    }
+}
+
+impl From<spec::Fence> for Fence {
+    fn from(fence: spec::Fence) -> Self {
+        match fence {
+            spec::Fence::Open => Self::Open,
+            spec::Fence::OutOnly => Self::OutOnly,
+            spec::Fence::Sealed => Self::Sealed,
+        }
+    }
+}
+
+impl From<spec::Protocol> for Protocol {
+    fn from(protocol: spec::Protocol) -> Self {
+        match protocol {
+            spec::Protocol::Tcp => Self::Tcp,
+            spec::Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+impl From<Protocol> for spec::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What requests and answers look like on the wire: JSON with kebab-case keys, plain values, documented, stable.
+//!
+//! The rules, the same everywhere:
+//!
+//! * a key is never renamed and never changes its meaning; new keys may appear, so readers ignore unknown ones;
+//! * requests refuse unknown keys, so that a misspelt one is noticed;
+//! * an absent value's key is absent, and a list is there even when it is empty;
+//! * times are RFC 3339 in UTC, amounts of bytes are numbers under a key that ends in `-bytes`,
+//!   lengths of time are numbers under a key that ends in `-ms`;
+//! * ids are 16 hexadecimal digits, as text.
+//!
+//! The records these are made from are the store's business; the conversions here are the only place where a
+//! change of a record could be felt outside.
+
+mod content;
+mod environment;
+mod error;
+mod guest;
+mod host;
+mod image;
+mod machine;
+mod operation;
+pub mod percent;
+mod request;
+
+pub use content::{Content, ContentError};
+pub use environment::{
+    AddressList, Addresses, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary,
+    Exposure, Fence, Origin, Protocol,
+};
+pub use error::{ApiError, ErrorBody, ErrorKind, Problem};
+pub use guest::{ConsoleTail, ExecRequest, ExecResult, FileWritten};
+pub use host::{Check, DaemonInfo, Event, HostReport, Verdict};
+pub use image::{Image, ImageList, ImportProgress, ImportRequest};
+pub use machine::{Agent, Inside, MachineDetail, MachinePhase, Outside};
+pub use operation::{Operation, OperationKind, OperationList, OperationState, Step, StepState};
+pub use request::{
+    CheckResult, CloneRequest, CloneResult, Cloned, ExposeRequest, UnexposeQuery, UpAccepted, UpRequest,
+};

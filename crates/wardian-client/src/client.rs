@@ -1,0 +1,275 @@
+//! One method for each route.
+
+use std::path::{Path, PathBuf};
+
+use futures::Stream;
+use hyper::{Method, StatusCode, header, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use wardian_api::{
+    routes::CONSOLE_PROTOCOL,
+    wire::{
+        AddressList, CheckResult, CloneRequest, CloneResult, ConsoleTail, DaemonInfo, EnvironmentDetail,
+        EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, ExposeRequest, Exposure, HostReport,
+        Image, ImageList, ImportProgress, ImportRequest, Operation, OperationList, UnexposeQuery, UpAccepted,
+        UpRequest, percent::encode,
+    },
+};
+
+use crate::{
+    ClientError, EventOptions, Patience, sse, streams,
+    transport::{Transport, empty},
+};
+
+/// A machine's console: raw bytes both ways.
+pub type Console = TokioIo<Upgraded>;
+
+/// A daemon, reached through its socket.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) transport: Transport,
+}
+
+/// What a request without a body sends.
+const NOTHING: Option<&()> = None;
+
+impl Client {
+    /// Connects to the daemon that listens at `path`.
+    ///
+    /// # Errors
+    /// When none does, or this user may not connect to it.
+    pub async fn connect(path: impl Into<PathBuf>) -> Result<Self, ClientError> {
+        Ok(Self { transport: Transport::connect(path.into()).await? })
+    }
+
+    /// The daemon's socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.transport.path()
+    }
+
+    /// Who answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; the same for every method below.
+    pub async fn info(&self) -> Result<DaemonInfo, ClientError> {
+        self.transport.ask(Method::GET, "/v1/info", NOTHING).await
+    }
+
+    /// Looks at what environments need of the host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host_report(&self) -> Result<HostReport, ClientError> {
+        self.transport.ask(Method::GET, "/v1/host", NOTHING).await
+    }
+
+    /// All environments, in the order of their names.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn environments(&self) -> Result<Vec<EnvironmentSummary>, ClientError> {
+        let list: EnvironmentList = self.transport.ask(Method::GET, "/v1/environments", NOTHING).await?;
+        Ok(list.environments)
+    }
+
+    /// Everything about one environment.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn environment(&self, name: &str) -> Result<EnvironmentDetail, ClientError> {
+        self.transport.ask(Method::GET, &environment(name, ""), NOTHING).await
+    }
+
+    /// Makes an environment from a file and starts it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn up(&self, request: &UpRequest) -> Result<UpAccepted, ClientError> {
+        self.transport.ask(Method::POST, "/v1/environments", Some(request)).await
+    }
+
+    /// Checks a file as [`Self::up`] would, and changes nothing.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check(&self, request: &UpRequest) -> Result<CheckResult, ClientError> {
+        self.transport.ask(Method::POST, "/v1/check", Some(request)).await
+    }
+
+    /// Starts the machines of an environment.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn start(&self, name: &str) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/start"), NOTHING).await
+    }
+
+    /// Stops the machines of an environment; their disks stay.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn stop(&self, name: &str) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/stop"), NOTHING).await
+    }
+
+    /// Removes an environment with all that belongs to it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove(&self, name: &str) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::DELETE, &environment(name, ""), NOTHING).await
+    }
+
+    /// Makes environments whose inside is that of `source`.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. What becomes of each clone is in the result.
+    pub async fn clone_environment(&self, source: &str, request: &CloneRequest) -> Result<CloneResult, ClientError> {
+        self.transport.ask(Method::POST, &environment(source, "/clone"), Some(request)).await
+    }
+
+    /// Both identities of the machines of an environment, or of one of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn addresses(&self, name: &str, machine: Option<&str>) -> Result<AddressList, ClientError> {
+        let query = machine.map(|machine| format!("?machine={}", encode(machine))).unwrap_or_default();
+        self.transport.ask(Method::GET, &environment(name, &format!("/addresses{query}")), NOTHING).await
+    }
+
+    /// Lets the outside reach a port of a machine.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn expose(&self, name: &str, request: &ExposeRequest) -> Result<Exposure, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/expose"), Some(request)).await
+    }
+
+    /// Closes an exposed port again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn unexpose(&self, name: &str, query: &UnexposeQuery) -> Result<(), ClientError> {
+        let rest = format!(
+            "/expose?machine={}&port={}&protocol={}",
+            encode(&query.machine),
+            query.port,
+            query.protocol.word()
+        );
+        self.transport.tell(Method::DELETE, &environment(name, &rest)).await
+    }
+
+    /// Runs a command in a guest, through its agent.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. A command that fails is a result, not an error.
+    pub async fn exec(&self, name: &str, of: &str, request: &ExecRequest) -> Result<ExecResult, ClientError> {
+        self.transport.ask(Method::POST, &machine(name, of, "/exec"), Some(request)).await
+    }
+
+    /// A machine's console: what it writes from now on, and what is typed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn console(&self, name: &str, of: &str) -> Result<Console, ClientError> {
+        let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, CONSOLE_PROTOCOL)];
+        let target = machine(name, of, "/console");
+        let response = self.transport.send(Method::GET, &target, empty(), &headers).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.transport.protocol("it doesn't open the console"));
+        }
+        let upgraded = hyper::upgrade::on(response).await.map_err(|error| self.transport.broken(&error))?;
+        Ok(TokioIo::new(upgraded))
+    }
+
+    /// The end of what a machine has written to its console; `most` bytes at most.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn console_tail(&self, name: &str, of: &str, most: usize) -> Result<ConsoleTail, ClientError> {
+        let target = machine(name, of, &format!("/console/tail?bytes={most}"));
+        self.transport.ask(Method::GET, &target, NOTHING).await
+    }
+
+    /// All operations that are remembered, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn operations(&self) -> Result<Vec<Operation>, ClientError> {
+        let list: OperationList = self.transport.ask(Method::GET, "/v1/operations", NOTHING).await?;
+        Ok(list.operations)
+    }
+
+    /// How an operation stands.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn operation(&self, id: &str) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::GET, &format!("/v1/operations/{}", encode(id)), NOTHING).await
+    }
+
+    /// How an operation goes: as it stands, then again after every change; ends once it is done or has failed.
+    ///
+    /// When the daemon goes away, the stream waits for it to come back as long as `patience` says.
+    pub fn follow(&self, id: &str, patience: Patience) -> impl Stream<Item = Result<Operation, ClientError>> + Send {
+        streams::operation(&self.transport, id.to_owned(), patience)
+    }
+
+    /// What has happened, and with `follow` what happens from now on.
+    ///
+    /// When the daemon goes away, a following stream waits for it to come back as long as `patience` says, and goes
+    /// on after the last event it gave.
+    pub fn events(
+        &self,
+        options: EventOptions,
+        patience: Patience,
+    ) -> impl Stream<Item = Result<Event, ClientError>> + Send {
+        streams::events(&self.transport, options, patience)
+    }
+
+    /// All images, in the order of their names.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn images(&self) -> Result<Vec<Image>, ClientError> {
+        let list: ImageList = self.transport.ask(Method::GET, "/v1/images", NOTHING).await?;
+        Ok(list.images)
+    }
+
+    /// Imports an image. The stream tells how far it is; the last item carries the image. Dropping it gives the
+    /// import up.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; what goes wrong later is the stream's last item.
+    pub async fn import_image(
+        &self,
+        request: &ImportRequest,
+    ) -> Result<impl Stream<Item = Result<ImportProgress, ClientError>> + Send, ClientError> {
+        let body = self.transport.json(Some(request))?;
+        let response = self.transport.send(Method::POST, "/v1/images", body, &[]).await?;
+        Ok(sse::messages(&self.transport, response.into_body()))
+    }
+
+    /// Removes an image that no machine needs.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_image(&self, name: &str) -> Result<(), ClientError> {
+        self.transport.tell(Method::DELETE, &format!("/v1/images/{}", encode(name))).await
+    }
+}
+
+/// A route below an environment.
+fn environment(name: &str, rest: &str) -> String {
+    format!("/v1/environments/{}{rest}", segment(name))
+}
+
+/// A route below a machine.
+pub(crate) fn machine(environment: &str, machine: &str, rest: &str) -> String {
+    format!("/v1/environments/{}/machines/{}{rest}", segment(environment), segment(machine))
+}
+
+/// One segment of a path; a slash in a name must not make two of it.
+fn segment(name: &str) -> String {
+    encode(name).replace('/', "%2F")
+}

@@ -1,0 +1,89 @@
+//! The end of an environment: its files, then its records, in one transaction.
+
+use std::{sync::Arc, time::Duration};
+
+use wardian_machine::RuntimeDirectory;
+use wardian_model::{
+    Timestamp,
+    environment::EnvironmentRecord,
+    machine::MachineRecord,
+    operation::{OperationRecord, OperationState, Step, StepState},
+    record::Record,
+};
+use wardian_store::{Outcome, Transaction};
+
+use super::{Done, RETRY};
+use crate::{disks, refusal::problem, shared::Shared};
+
+/// How long the removal itself can still be looked up. Its client is following it; after that nothing of the
+/// environment is left.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Removes everything. Tried again until it succeeds; every part is fine when it is gone already.
+pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) -> Done {
+    loop {
+        match attempt(&shared, &environment).await {
+            Ok(true) => {
+                shared.records.say(&environment.name, None, "is removed").await;
+                if let Err(error) = disks::collect(&shared).await {
+                    tracing::warn!(error = %problem(&error), "unneeded disks are not removed yet");
+                }
+                return Done::Forgotten(true);
+            }
+            // The record changed in between: let the controller look again.
+            Ok(false) => return Done::Forgotten(false),
+            Err(reason) => {
+                tracing::warn!(environment = %environment.name, %reason, "not removed yet");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<bool, String> {
+    for (name, identity) in &environment.identities {
+        let directory = shared.paths.machine(identity.slot);
+        if wardian_machine::lock::is_held(&RuntimeDirectory::new(&directory).lock()).map_err(|e| e.to_string())? {
+            return Err(format!("{name} still runs"));
+        }
+        RuntimeDirectory::new(directory).remove().map_err(|e| e.to_string())?;
+        disks::remove_group(environment, name).map_err(|e| e.to_string())?;
+    }
+    match tokio::fs::remove_dir_all(shared.paths.seeds(environment.id)).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
+        _ => {}
+    }
+    delete_records(shared, environment).await.map_err(|error| problem(&error).message)
+}
+
+async fn delete_records(shared: &Shared, environment: &EnvironmentRecord) -> wardian_store::Result<bool> {
+    let store = shared.records.store();
+    let Some(current) = shared.records.environment(&environment.name).await? else { return Ok(true) };
+    if current.record.id != environment.id {
+        return Ok(true);
+    }
+    // Operations go first, in small transactions: there may be many, and none of them is needed any more.
+    for operation in shared.records.list::<OperationRecord>(OperationRecord::PREFIX).await? {
+        if operation.environment_id == environment.id && Some(operation.id) != current.record.operation {
+            let _ = store.commit(Transaction::new().delete(operation.key())).await?;
+        }
+    }
+    let mut transaction = Transaction::new()
+        .unchanged(current.record.key(), current.revision)
+        .delete(current.record.key())
+        .delete_prefix(MachineRecord::prefix_of(&environment.name));
+    for claim in current.record.claims() {
+        transaction = transaction.delete(claim.key());
+    }
+    if let Some(id) = current.record.operation
+        && let Some(mut operation) = shared.records.operation(id).await?
+    {
+        operation.record.state = OperationState::Done { at: Timestamp::now() };
+        for step in &mut operation.record.steps {
+            *step = Step { name: std::mem::take(&mut step.name), state: StepState::Done, note: None };
+        }
+        let lease = store.grant_lease(REMEMBERED).await?;
+        transaction = transaction.put_json_with_lease(operation.record.key(), &operation.record, lease)?;
+    }
+    Ok(matches!(store.commit(transaction).await?, Outcome::Committed(_)))
+}

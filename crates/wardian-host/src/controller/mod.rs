@@ -1,0 +1,310 @@
+//! The controller of one environment on this host: observes, asks the plan what to do, does it, again and again.
+//!
+//! It holds handles and remembers what is under way, never a truth: killed at any instant, the next one reads the
+//! records, adopts the machines that run, and goes on. Each thing under way is a task of its own; there is at most one
+//! per machine, one for the network, one cut.
+
+mod agent;
+mod cut;
+mod disk;
+mod forget;
+mod network;
+mod observe;
+mod progress;
+mod ready;
+mod run;
+mod stop;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, task::AbortHandle, task::JoinSet};
+use wardian_machine::Machine;
+use wardian_model::{
+    environment::{EnvironmentRecord, Problem},
+    id::{CutId, EnvironmentId},
+    machine::MachineRecord,
+    name::{EnvironmentName, MachineName},
+    record::Record,
+};
+use wardian_network::Services;
+use wardian_plan::{
+    lifecycle::{self, Action, Busy, NetworkView},
+    network::NetworkPlan,
+};
+
+use crate::{refusal::problem, shared::Shared};
+
+/// How long to wait before trying again what failed for reasons that may pass.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The controller of one environment.
+pub(crate) struct Controller {
+    shared: Arc<Shared>,
+    id: EnvironmentId,
+    name: EnvironmentName,
+    wake: Arc<Notify>,
+    network: Network,
+    machines: HashMap<MachineName, Live>,
+    cutting: bool,
+    tasks: JoinSet<Done>,
+    /// Counts tasks, so that one which was replaced can't be taken for its successor.
+    begun: u64,
+}
+
+/// The network, as this controller knows it.
+struct Network {
+    view: NetworkView,
+    /// What was made last, and at which request to run.
+    made: Option<(NetworkPlan, Services)>,
+    run: u32,
+}
+
+/// What this controller holds of a machine.
+#[derive(Default)]
+struct Live {
+    handle: Option<Machine>,
+    busy: Option<Under>,
+}
+
+/// What is under way with a machine.
+struct Under {
+    what: Busy,
+    number: u64,
+    abort: AbortHandle,
+}
+
+/// What a task reports when it ends.
+enum Done {
+    /// The network is as planned, or could not be made.
+    Network(Result<Option<(NetworkPlan, Services)>, Problem>),
+    /// Nothing more is being done with a machine; its process, if there is one.
+    Machine { name: MachineName, number: u64, handle: Option<Machine> },
+    /// A machine's process has ended, or its guest agent came or went: look again.
+    Look,
+    /// A cut was made or refused.
+    Cut,
+    /// The environment is gone.
+    Forgotten(bool),
+}
+
+impl Controller {
+    pub(crate) fn new(shared: Arc<Shared>, environment: &EnvironmentRecord, wake: Arc<Notify>) -> Self {
+        Self {
+            shared,
+            id: environment.id,
+            name: environment.name.clone(),
+            wake,
+            network: Network { view: NetworkView::Stale, made: None, run: 0 },
+            machines: HashMap::new(),
+            cutting: false,
+            tasks: JoinSet::new(),
+            begun: 0,
+        }
+    }
+
+    /// Runs until the environment is gone. Dropping the future leaves everything as it is; machines go on.
+    pub(crate) async fn run(mut self) {
+        if !self.shared.network.exists(self.id) {
+            self.network.view = NetworkView::Absent;
+        }
+        self.adopt().await;
+        loop {
+            match self.turn().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(environment = %self.name, error = %problem(&error), "records can't be read or written");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            let finished = tokio::select! {
+                () = self.wake.notified() => None,
+                Some(done) = self.tasks.join_next() => Some(done),
+            };
+            match finished {
+                Some(Ok(Done::Forgotten(true))) => return,
+                Some(Ok(done)) => self.finish(done),
+                // Aborted by ourselves; who aborts also says what is under way instead.
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+                None => {}
+            }
+        }
+    }
+
+    /// Observes once and begins everything that can be done. False when the environment is gone.
+    async fn turn(&mut self) -> wardian_store::Result<bool> {
+        let Some(observed) = self.observe().await? else { return Ok(false) };
+        let view = self.view(&observed);
+        let phase = lifecycle::phase(&view);
+        let actions = lifecycle::next(&view);
+        self.record_progress(&observed, &view, phase).await?;
+        for action in actions {
+            self.begin(&observed.environment, &observed.machines, action);
+        }
+        Ok(true)
+    }
+
+    fn begin(
+        &mut self,
+        environment: &EnvironmentRecord,
+        machines: &indexmap::IndexMap<MachineName, MachineRecord>,
+        action: Action,
+    ) {
+        tracing::debug!(environment = %self.name, ?action, "begins");
+        match action {
+            Action::EnsureNetwork => {
+                self.network.view = NetworkView::Busy;
+                self.network.run = environment.run;
+                let services = self.network.made.take();
+                self.tasks.spawn(network::ensure(self.shared.clone(), environment.clone(), services));
+            }
+            Action::RemoveNetwork => {
+                self.network.view = NetworkView::Busy;
+                let services = self.network.made.take();
+                self.tasks.spawn(network::remove(self.shared.clone(), self.name.clone(), self.id, services));
+            }
+            Action::Cut(cut) => self.begin_cut(environment, machines, cut),
+            Action::RefuseCut(cut) => self.refuse_cut(cut),
+            Action::Forget => {
+                self.tasks.spawn(forget::forget(self.shared.clone(), environment.clone()));
+                // Nothing else can be done with it; a second Forget would only lose time.
+                self.network.view = NetworkView::Busy;
+            }
+            Action::MakeDisk(name) => self.begin_machine(environment, machines, name, Busy::MakingDisk),
+            Action::Start(name) | Action::Resume(name) => {
+                self.begin_machine(environment, machines, name, Busy::Starting);
+            }
+            Action::AwaitReady(name) => self.begin_machine(environment, machines, name, Busy::Awaiting),
+            Action::Stop(name) => self.begin_machine(environment, machines, name, Busy::Stopping),
+            Action::Kill(name) => {
+                if let Some(handle) = self.machines.get(&name).and_then(|live| live.handle.clone()) {
+                    let _ = handle.kill();
+                }
+                self.begin_machine(environment, machines, name, Busy::Settling);
+            }
+            Action::RecordExit(name) | Action::Count(name) => {
+                self.begin_machine(environment, machines, name, Busy::Settling);
+            }
+        }
+    }
+
+    /// Begins a task for a machine, in the place of the one that may be waiting for something.
+    fn begin_machine(
+        &mut self,
+        environment: &EnvironmentRecord,
+        machines: &indexmap::IndexMap<MachineName, MachineRecord>,
+        name: MachineName,
+        busy: Busy,
+    ) {
+        let Some(record) = machines.get(&name) else { return };
+        let live = self.machines.entry(name.clone()).or_default();
+        if let Some(waiting) = live.busy.take() {
+            waiting.abort.abort();
+        }
+        self.begun += 1;
+        let number = self.begun;
+        let task = Task {
+            shared: self.shared.clone(),
+            environment: environment.clone(),
+            name: name.clone(),
+            key: record.key(),
+            record: record.clone(),
+            handle: live.handle.clone(),
+            network: self.network.made.as_ref().map(|(plan, _)| plan.clone()),
+            wake: self.wake.clone(),
+        };
+        let abort = self.tasks.spawn(async move {
+            let name = task.name.clone();
+            let handle = match busy {
+                Busy::MakingDisk => task.make_disk().await,
+                Busy::Starting => task.start().await,
+                Busy::Awaiting => task.await_ready().await,
+                Busy::Stopping => task.stop().await,
+                Busy::Settling => task.settle().await,
+            };
+            Done::Machine { name, number, handle }
+        });
+        live.busy = Some(Under { what: busy, number, abort });
+    }
+
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::Network(Ok(made)) => {
+                self.network.view = if made.is_some() { NetworkView::Ready } else { NetworkView::Absent };
+                self.network.made = made;
+            }
+            Done::Network(Err(problem)) => self.network.view = NetworkView::Broken(problem),
+            Done::Machine { name, number, handle } => {
+                let live = self.machines.entry(name.clone()).or_default();
+                if live.busy.as_ref().is_some_and(|under| under.number == number) {
+                    live.busy = None;
+                    self.hold(name, handle);
+                }
+            }
+            Done::Look => {}
+            Done::Cut => self.cutting = false,
+            Done::Forgotten(_) => self.network.view = NetworkView::Absent,
+        }
+    }
+
+    /// Keeps a machine's handle, where guests' requests find it too, and looks again when its process ends.
+    fn hold(&mut self, name: MachineName, handle: Option<Machine>) {
+        let live = self.machines.entry(name.clone()).or_default();
+        let new = match (&live.handle, &handle) {
+            (Some(old), Some(new)) => old.process() != new.process(),
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        live.handle = handle.clone();
+        self.shared.hold(self.id, &name, handle.clone());
+        if let Some(machine) = handle.filter(|_| new) {
+            let watch = agent::Watch { records: self.shared.records.clone(), environment: self.name.clone(), id: self.id, name };
+            self.tasks.spawn(async move {
+                watch.run(&machine).await;
+                Done::Look
+            });
+        }
+    }
+}
+
+/// One thing done with one machine.
+struct Task {
+    shared: Arc<Shared>,
+    environment: EnvironmentRecord,
+    name: MachineName,
+    /// Where the machine's record is.
+    key: String,
+    /// The record when the task began.
+    record: MachineRecord,
+    handle: Option<Machine>,
+    network: Option<NetworkPlan>,
+    wake: Arc<Notify>,
+}
+
+impl Task {
+    /// Changes the machine's record. A failure to write is logged: the next turn observes and tries again.
+    async fn update(&self, mut change: impl FnMut(&mut MachineRecord)) {
+        let id = self.record.environment_id;
+        let written = self
+            .shared
+            .records
+            .update::<MachineRecord>(&self.key, |record| {
+                // A machine of an older life of that name is not ours to change.
+                let ours = record.environment_id == id;
+                if ours {
+                    change(record);
+                }
+                ours
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(environment = %self.environment.name, machine = %self.name, %error, "record not written");
+        }
+    }
+
+    async fn say(&self, message: impl Into<String>) {
+        self.shared.records.say(&self.environment.name, Some(&self.name), message).await;
+    }
+}

@@ -1,0 +1,59 @@
+//! Making and removing an environment's network.
+
+use std::sync::Arc;
+
+use wardian_model::{
+    environment::EnvironmentRecord,
+    id::EnvironmentId,
+    name::EnvironmentName,
+};
+use wardian_network::Services;
+use wardian_plan::network::{self, NetworkPlan};
+
+use super::{Done, RETRY};
+use crate::{refusal::problem, shared::Shared};
+
+pub(super) async fn ensure(
+    shared: Arc<Shared>,
+    environment: EnvironmentRecord,
+    before: Option<(NetworkPlan, Services)>,
+) -> Done {
+    let plan = network::environment(&environment, &shared.config.lab);
+    let made = async {
+        shared.network.ensure(&plan).await?;
+        match before {
+            Some((_, services)) => {
+                services.update(&plan).await?;
+                Ok(services)
+            }
+            None => shared.network.serve(&plan).await,
+        }
+    };
+    Done::Network(match made.await {
+        Ok(services) => Ok(Some((plan, services))),
+        Err(error) => {
+            let error: wardian_network::NetworkError = error;
+            let mut problem = problem(&error);
+            problem.message = format!("the network of {} can't be made: {}", environment.name, problem.message);
+            Err(problem.hint("mend that and try again with `wardian start`"))
+        }
+    })
+}
+
+pub(super) async fn remove(
+    shared: Arc<Shared>,
+    name: EnvironmentName,
+    id: EnvironmentId,
+    services: Option<(NetworkPlan, Services)>,
+) -> Done {
+    drop(services);
+    loop {
+        match shared.network.remove(id).await {
+            Ok(()) => return Done::Network(Ok(None)),
+            Err(error) => {
+                tracing::warn!(environment = %name, error = %problem(&error), "network not removed yet");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Stopping a machine, and writing down that and why one has stopped.
+
+use std::time::Duration;
+
+use wardian_machine::{Deadlines, Exit, Machine, console};
+use wardian_model::{
+    Timestamp,
+    environment::{Desired, Problem},
+    machine::{AgentState, MachinePhase, Process},
+};
+
+use super::Task;
+use crate::disks;
+
+/// How much of a console's end goes into a problem, in bytes and lines.
+const TAIL_BYTES: u64 = 4096;
+const TAIL_LINES: usize = 12;
+
+impl Task {
+    /// Agent, then power button, then force; returns when the process is gone.
+    pub(super) async fn stop(self) -> Option<Machine> {
+        let Some(machine) = self.handle.clone() else { return self.settle().await };
+        let since = Timestamp::now();
+        let process = process_of(&machine);
+        self.update(|record| {
+            if !matches!(record.phase, MachinePhase::Stopping { .. }) {
+                record.phase = MachinePhase::Stopping { process, since };
+            }
+        })
+        .await;
+        match machine.shutdown(Deadlines::default()).await {
+            Ok(step) => self.say(format!("stopped ({step})")).await,
+            Err(error) => {
+                tracing::warn!(machine = %self.name, %error, "did not stop; killing it");
+                let _ = machine.kill();
+                machine.wait_exit().await;
+                self.say("stopped (killed)").await;
+            }
+        }
+        self.settle().await
+    }
+
+    /// Writes down what is: a process that ended and why, or one that counts for a new request to run.
+    pub(super) async fn settle(self) -> Option<Machine> {
+        let removed = self.environment.desired == Desired::Removed;
+        let Some(machine) = self.handle.clone() else {
+            // A record of a process that nobody has: the daemon was away when it ended, or the host was restarted.
+            let wanted = self.environment.desired == Desired::Running;
+            let stopping = matches!(self.record.phase, MachinePhase::Stopping { .. });
+            let phase = if wanted && !stopping {
+                MachinePhase::Failed {
+                    problem: Problem::new(format!("{} ended while the daemon was away", self.name))
+                        .hint(format!("start it again: wardian start {}", self.environment.name))
+                        .details(self.tail()),
+                }
+            } else {
+                MachinePhase::Stopped { why: None }
+            };
+            self.ended(phase).await;
+            return None;
+        };
+        if machine.exit().is_none() && !removed {
+            let run = self.environment.run;
+            self.update(|record| record.run = run).await;
+            return Some(machine);
+        }
+        let exit = machine.wait_exit().await;
+        let asked = removed
+            || self.environment.desired == Desired::Stopped
+            || matches!(self.record.phase, MachinePhase::Stopping { .. });
+        let phase = match &exit {
+            _ if asked => MachinePhase::Stopped { why: None },
+            exit if exit.is_orderly() => MachinePhase::Stopped { why: Some(exit.to_string()) },
+            exit => MachinePhase::Failed { problem: self.crash(exit) },
+        };
+        if !asked {
+            self.say(format!("ended: {exit}")).await;
+        }
+        self.ended(phase).await;
+        None
+    }
+
+    async fn ended(&self, phase: MachinePhase) {
+        self.update(|record| {
+            record.phase = phase.clone();
+            record.agent = AgentState::Unknown;
+        })
+        .await;
+        if let Err(error) = disks::remove_group(&self.environment, &self.name) {
+            tracing::debug!(machine = %self.name, %error, "cgroup not removed yet");
+        }
+    }
+
+    fn crash(&self, exit: &Exit) -> Problem {
+        Problem::new(format!("{}: {exit}", self.name))
+            .hint(format!("start it again: wardian start {}", self.environment.name))
+            .details(self.tail())
+    }
+
+    /// The end of the machine's console, in lines.
+    pub(super) fn tail(&self) -> Vec<String> {
+        let Some(identity) = self.environment.identities.get(&self.name) else { return Vec::new() };
+        let directory = self.shared.paths.machine(identity.slot);
+        let bytes = console::console_tail(&directory, TAIL_BYTES).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<_> = text.lines().map(printable).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].to_vec()
+    }
+}
+
+/// A guest may print anything; a user's terminal shall not obey it.
+fn printable(line: &str) -> String {
+    line.trim_end().chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+pub(super) fn process_of(machine: &Machine) -> Process {
+    let process = machine.process();
+    Process { pid: u32::try_from(process.pid).unwrap_or_default(), start_time: process.start_time }
+}
+
+/// How long a machine that is being removed may take to die.
+pub(super) const KILL: Duration = Duration::from_secs(10);

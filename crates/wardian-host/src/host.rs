@@ -1,0 +1,85 @@
+//! A host: opened, then run until told to stop.
+
+use std::sync::Arc;
+
+use wardian_machine as machine;
+use wardian_network::{Network, NetworkConfig, NetworkError};
+use wardian_store::{SqliteStore, Store};
+use wardian_vault::{Vault, VaultError};
+
+use crate::{
+    config::HostConfig,
+    lab,
+    paths::Paths,
+    records::Records,
+    shared::Shared,
+    state::{self, StateError},
+    supervisor,
+};
+
+/// One host. Cheap to clone; all clones are the same host.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Why a host can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The records.
+    #[error(transparent)]
+    Store(#[from] wardian_store::Error),
+    /// The images.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The lab network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// QEMU is missing or too old.
+    #[error(transparent)]
+    Qemu(#[from] machine::VersionError),
+}
+
+impl Host {
+    /// Opens the state, checks QEMU and makes the lab network.
+    ///
+    /// # Errors
+    /// When a part can't be used; what was there is left as it was.
+    pub async fn open(config: HostConfig) -> Result<Self, OpenError> {
+        let paths = Paths::new(&config.state_directory, &config.run_directory);
+        let version = machine::version(&config.qemu).await?;
+        let instance = state::prepare(&paths)?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&paths.records()).await?);
+        let records = Records::open(store).await?;
+        let vault = Vault::open(&paths.vault()).await?;
+        let network = Network::open(NetworkConfig::new(&config.run_directory, instance, config.lab.clone()))?;
+        tracing::info!(state = %paths.state().display(), %version, "opened");
+        Ok(Self { shared: Shared::new(config, paths, records, vault, network) })
+    }
+
+    /// Makes the lab network, then runs all controllers until this future is dropped. Machines go on without it.
+    ///
+    /// # Errors
+    /// When the lab network can't be made.
+    pub async fn run(&self, ready: impl FnOnce()) -> Result<(), OpenError> {
+        let plan = lab::make(&self.shared).await?;
+        ready();
+        tokio::join!(supervisor::run(self.shared.clone()), lab::keep(self.shared.clone(), plan));
+        Ok(())
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub fn config(&self) -> &HostConfig {
+        &self.shared.config
+    }
+
+    /// Its records, for who wants to follow their changes.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.shared.records
+    }
+}

@@ -1,0 +1,62 @@
+//! Keeps the lab network as the records want it: its bridge, and the ports of the host that lead inside.
+
+use std::sync::Arc;
+
+use wardian_model::{
+    environment::{EnvironmentRecord, Exposure},
+    record::Record,
+};
+use wardian_plan::network::{self, LabPlan};
+use wardian_store::Revision;
+
+use crate::{refusal::problem, shared::Shared};
+
+/// The plan the records ask for now, and the revision after which changes matter.
+async fn plan(shared: &Shared) -> wardian_store::Result<(LabPlan, Revision)> {
+    let revision = shared.records.store().revision().await?;
+    let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+    let exposures: Vec<Exposure> = environments.into_iter().flat_map(|e| e.exposed).collect();
+    Ok((network::lab(&shared.config.lab, &exposures), revision))
+}
+
+/// Makes the lab network once, at the daemon's start.
+pub(crate) async fn make(shared: &Shared) -> Result<LabPlan, wardian_network::NetworkError> {
+    let exposures = Vec::new();
+    let plan = match plan(shared).await {
+        Ok((plan, _)) => plan,
+        Err(_) => network::lab(&shared.config.lab, &exposures),
+    };
+    shared.network.ensure_lab(&plan).await?;
+    Ok(plan)
+}
+
+/// Follows the records from then on.
+pub(crate) async fn keep(shared: Arc<Shared>, mut made: LabPlan) {
+    loop {
+        if let Err(error) = follow(&shared, &mut made).await {
+            tracing::warn!(error = %problem(&error), "the lab network can't follow the records; trying again");
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    }
+}
+
+async fn follow(shared: &Shared, made: &mut LabPlan) -> wardian_store::Result<()> {
+    let (wanted, revision) = plan(shared).await?;
+    apply(shared, made, wanted).await;
+    let mut changes = shared.records.store().watch(EnvironmentRecord::PREFIX, Revision(revision.0 + 1)).await?;
+    loop {
+        changes.next().await?;
+        let (wanted, _) = plan(shared).await?;
+        apply(shared, made, wanted).await;
+    }
+}
+
+async fn apply(shared: &Shared, made: &mut LabPlan, wanted: LabPlan) {
+    if *made == wanted {
+        return;
+    }
+    match shared.network.ensure_lab(&wanted).await {
+        Ok(()) => *made = wanted,
+        Err(error) => tracing::error!(error = %problem(&error), "the lab network is not as it should be"),
+    }
+}

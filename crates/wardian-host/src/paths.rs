@@ -1,0 +1,106 @@
+//! Where things are on a host. Part of the durable format: changes here need a migration.
+//!
+//! ```text
+//! STATE/format                  version of this layout
+//! STATE/instance              a word no other state directory has
+//! STATE/records.sqlite          the store
+//! STATE/vault/                  images, by digest
+//! STATE/layers/LAYER.qcow2      disks of machines, above the images
+//! STATE/seeds/ENVIRONMENT/MACHINE.img   first-boot configuration
+//! RUN/m/SLOT/                   sockets, lock and console of one machine
+//! RUN/netns/ENVIRONMENT         its network namespace
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use wardian_model::{
+    id::{EnvironmentId, LayerId},
+    name::MachineName,
+};
+
+/// Names files and directories; touches none.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    state: PathBuf,
+    run: PathBuf,
+}
+
+impl Paths {
+    /// Below these two.
+    #[must_use]
+    pub fn new(state: &Path, run: &Path) -> Self {
+        Self { state: state.to_owned(), run: run.to_owned() }
+    }
+
+    /// The durable directory itself.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The transient directory itself.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The version of the layout.
+    #[must_use]
+    pub fn format(&self) -> PathBuf {
+        self.state.join("format")
+    }
+
+    /// A word no other state directory has.
+    #[must_use]
+    pub fn instance(&self) -> PathBuf {
+        self.state.join("instance")
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.state.join("records.sqlite")
+    }
+
+    /// The images.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.state.join("vault")
+    }
+
+    /// All layers.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.state.join("layers")
+    }
+
+    /// One layer.
+    #[must_use]
+    pub fn layer(&self, layer: LayerId) -> PathBuf {
+        self.layers().join(format!("{layer}.qcow2"))
+    }
+
+    /// The seeds of an environment.
+    #[must_use]
+    pub fn seeds(&self, environment: EnvironmentId) -> PathBuf {
+        self.state.join("seeds").join(environment.to_string())
+    }
+
+    /// The seed of a machine.
+    #[must_use]
+    pub fn seed(&self, environment: EnvironmentId, machine: &MachineName) -> PathBuf {
+        self.seeds(environment).join(format!("{machine}.img"))
+    }
+
+    /// The runtime directory of a machine. By slot, for a socket's path has 107 bytes and a name may have 63.
+    #[must_use]
+    pub fn machine(&self, slot: u16) -> PathBuf {
+        self.machines().join(slot.to_string())
+    }
+
+    /// All runtime directories.
+    #[must_use]
+    pub fn machines(&self) -> PathBuf {
+        self.run.join("m")
+    }
+}

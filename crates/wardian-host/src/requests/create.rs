@@ -1,0 +1,180 @@
+//! `up`: a new environment from a file.
+
+use indexmap::IndexMap;
+use wardian_model::{
+    Timestamp,
+    claim::{ClaimRecord, Claimed},
+    cut::CutRecord,
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
+    id::{EnvironmentId, OperationId},
+    identity::InsideIdentity,
+    machine::{AgentState, Disk, MachinePhase, MachineRecord},
+    name::{EnvironmentName, MachineName},
+    operation::{OperationKind, OperationRecord, OperationState},
+    record::Record,
+    spec::EnvironmentSpec,
+};
+use wardian_plan::allocate::{self, Allocation, Exhausted, Taken};
+use wardian_store::{Outcome, Transaction};
+
+use crate::{Host, Refusal, RefusalKind, refusal::problem};
+
+/// What fits into one transaction of the store (etcd's limit of 128 operations), with room to spare.
+pub const MAX_MACHINES: usize = 40;
+
+/// What a new environment starts from.
+pub(super) struct Origins {
+    pub(super) origin: Origin,
+    pub(super) inside: IndexMap<MachineName, InsideIdentity>,
+    /// The digest of each machine's image.
+    pub(super) images: IndexMap<MachineName, String>,
+    pub(super) kind: OperationKind,
+    /// Records to be written with the environment.
+    pub(super) cut: Option<CutRecord>,
+}
+
+impl Host {
+    /// Makes an environment and starts it.
+    ///
+    /// # Errors
+    /// When the name is taken, an image is missing, or a pool is exhausted. Nothing is changed then.
+    pub async fn create(&self, spec: EnvironmentSpec) -> Result<OperationRecord, Refusal> {
+        let mut images = IndexMap::new();
+        for (name, machine) in &spec.machines {
+            let image = self.shared.records.image(&machine.image).await?.ok_or_else(|| {
+                Refusal::invalid(format!("there is no image {}, which {name} wants", machine.image))
+                    .hint("`wardian image ls` lists the images; `wardian image import` adds one")
+            })?;
+            images.insert(name.clone(), image.record.digest);
+        }
+        let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
+        let origins = Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None };
+        self.create_from(spec, &origins).await
+    }
+
+    /// Allocates the outside and writes everything in one transaction; again when somebody was faster.
+    pub(super) async fn create_from(
+        &self,
+        spec: EnvironmentSpec,
+        origins: &Origins,
+    ) -> Result<OperationRecord, Refusal> {
+        if spec.machines.len() > MAX_MACHINES {
+            return Err(Refusal::invalid(format!(
+                "the environment {} has {} machines; {MAX_MACHINES} at most",
+                spec.name,
+                spec.machines.len()
+            ))
+            .hint("split it into several environments"));
+        }
+        loop {
+            if self.shared.records.environment(&spec.name).await?.is_some() {
+                return Err(taken(&spec.name));
+            }
+            let allocation = self.allocate(&spec, origins).await?;
+            let environment = environment(&spec, origins, allocation);
+            let operation = OperationRecord {
+                id: environment.operation.unwrap_or_else(OperationId::random),
+                kind: origins.kind,
+                environment: environment.name.clone(),
+                environment_id: environment.id,
+                created: environment.created,
+                steps: Vec::new(),
+                state: OperationState::Running,
+            };
+            let mut transaction = transaction(&environment, &operation, origins)?;
+            if let Some(cut) = &origins.cut {
+                // The first clone brings the cut, the others share it; should it be used up already, they bring it anew.
+                transaction = match self.shared.records.cut(cut.id).await? {
+                    Some(_) => transaction.present(cut.key()),
+                    None => transaction.absent(cut.key()).put_json(cut.key(), cut)?,
+                };
+            }
+            match self.shared.records.store().commit(transaction).await? {
+                Outcome::Committed(_) => return Ok(operation),
+                // The name or one of the claims was taken in between. Look again; the name is told apart above.
+                Outcome::Conflict { .. } => {}
+            }
+        }
+    }
+
+    async fn allocate(&self, spec: &EnvironmentSpec, origins: &Origins) -> Result<Allocation, Refusal> {
+        let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
+        let taken: Taken = claims.into_iter().map(|claim| claim.of).collect();
+        allocate::outside(origins.inside.clone(), &spec.isolation.expose, &self.shared.config.pools(), &taken)
+            .map_err(exhausted)
+    }
+}
+
+pub(super) fn exhausted(error: Exhausted) -> Refusal {
+    let hint = match &error {
+        Exhausted::Edges => "remove environments that are no longer needed (`wardian ls`)",
+        Exhausted::Addresses { .. } => {
+            "remove environments that are no longer needed (`wardian ls`), or configure a larger lab prefix"
+        }
+        Exhausted::Ports { .. } => "choose a port with `at`, or remove environments that are no longer needed",
+        Exhausted::PortTaken { .. } => "choose another port, or none to get a free one",
+        Exhausted::Subnet { .. } => "choose a larger subnet",
+        Exhausted::NoSuchMachine { .. } => "name a machine of the environment",
+    };
+    let kind = match &error {
+        Exhausted::Edges | Exhausted::Addresses { .. } | Exhausted::Ports { .. } => RefusalKind::Unavailable,
+        Exhausted::PortTaken { .. } => RefusalKind::Conflict,
+        Exhausted::Subnet { .. } | Exhausted::NoSuchMachine { .. } => RefusalKind::Invalid,
+    };
+    Refusal::new(kind, problem(&error).hint(hint))
+}
+
+pub(super) fn taken(name: &EnvironmentName) -> Refusal {
+    Refusal::conflict(format!("there is already an environment {name}"))
+        .hint(format!("choose another name with --name, or remove it first: wardian rm {name}"))
+}
+
+fn environment(spec: &EnvironmentSpec, origins: &Origins, allocation: Allocation) -> EnvironmentRecord {
+    EnvironmentRecord {
+        id: EnvironmentId::random(),
+        name: spec.name.clone(),
+        created: Timestamp::now(),
+        spec: spec.clone(),
+        origin: origins.origin.clone(),
+        edge: allocation.edge,
+        identities: allocation.identities,
+        fence: spec.isolation.fence,
+        exposed: allocation.exposed,
+        desired: Desired::Running,
+        run: 1,
+        phase: EnvironmentPhase::Pending,
+        operation: Some(OperationId::random()),
+    }
+}
+
+fn transaction(
+    environment: &EnvironmentRecord,
+    operation: &OperationRecord,
+    origins: &Origins,
+) -> Result<Transaction, Refusal> {
+    let mut transaction = Transaction::new()
+        .absent(environment.key())
+        .put_json(environment.key(), environment)?
+        .put_json(operation.key(), operation)?;
+    for claim in environment.claims() {
+        transaction = transaction.absent(claim.key()).put_json(claim.key(), &claim_of(environment, claim))?;
+    }
+    for (name, image) in &origins.images {
+        let machine = MachineRecord {
+            environment: environment.name.clone(),
+            environment_id: environment.id,
+            name: name.clone(),
+            disk: Disk { image: image.clone(), layers: Vec::new() },
+            generation: uuid::Uuid::new_v4().to_string(),
+            run: 0,
+            phase: MachinePhase::Stopped { why: None },
+            agent: AgentState::Unknown,
+        };
+        transaction = transaction.put_json(machine.key(), &machine)?;
+    }
+    Ok(transaction)
+}
+
+pub(super) fn claim_of(environment: &EnvironmentRecord, of: Claimed) -> ClaimRecord {
+    ClaimRecord { of, environment_id: environment.id }
+}

@@ -1,0 +1,98 @@
+//! `expose`: a port of a machine that the outside may reach.
+
+use wardian_model::{
+    claim::ClaimRecord,
+    environment::{Desired, EnvironmentRecord, Exposure},
+    name::EnvironmentName,
+    record::Record,
+    spec::Expose,
+};
+use wardian_plan::allocate::{self, Taken};
+use wardian_store::{Outcome, Transaction};
+
+use super::{
+    create::{claim_of, exhausted},
+    intent::no_environment,
+};
+use crate::{Host, Refusal, records::At};
+
+impl Host {
+    /// Lets the outside reach a port. Asking twice without choosing a port gives the same answer.
+    ///
+    /// # Errors
+    /// When there is no such environment or machine, or the chosen port leads elsewhere.
+    pub async fn expose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<Exposure, Refusal> {
+        loop {
+            let At { mut record, revision } = self.changeable(environment).await?;
+            let present = record.exposed.iter().find(|e| is(e, wanted));
+            match (present, wanted.at) {
+                (Some(present), None) => return Ok(present.clone()),
+                (Some(present), Some(at)) if present.at == at => return Ok(present.clone()),
+                (Some(present), Some(_)) => {
+                    return Err(Refusal::conflict(format!(
+                        "{environment}/{}:{} is already exposed at port {}",
+                        present.machine, present.port, present.at
+                    ))
+                    .hint("remove that first: `wardian expose --remove …`"));
+                }
+                (None, _) => {}
+            }
+            let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
+            let taken: Taken = claims.into_iter().map(|c| c.of).collect();
+            let exposure =
+                allocate::exposure(wanted, &record.identities, &self.shared.config.pools(), &taken.ports)
+                    .map_err(exhausted)?;
+            record.exposed.push(exposure.clone());
+            let claim = claim_of(&record, wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get()));
+            let transaction = Transaction::new()
+                .unchanged(record.key(), revision)
+                .absent(claim.key())
+                .put_json(record.key(), &record)?
+                .put_json(claim.key(), &claim)?;
+            if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
+                let message = format!("port {}/{} is exposed at {}", exposure.port, exposure.protocol, exposure.at);
+                self.shared.records.say(environment, Some(&exposure.machine), message).await;
+                return Ok(exposure);
+            }
+        }
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// When it is not exposed.
+    pub async fn unexpose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<(), Refusal> {
+        loop {
+            let At { mut record, revision } = self.changeable(environment).await?;
+            let Some(place) = record.exposed.iter().position(|e| is(e, wanted)) else {
+                return Err(Refusal::not_found(format!(
+                    "{environment}/{}:{}/{} is not exposed",
+                    wanted.machine, wanted.port, wanted.protocol
+                )));
+            };
+            let exposure = record.exposed.remove(place);
+            let claim = wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get());
+            let transaction = Transaction::new()
+                .unchanged(record.key(), revision)
+                .put_json(record.key(), &record)?
+                .delete(claim.key());
+            if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
+                let message = format!("port {}/{} is no longer exposed", exposure.port, exposure.protocol);
+                self.shared.records.say(environment, Some(&exposure.machine), message).await;
+                return Ok(());
+            }
+        }
+    }
+
+    async fn changeable(&self, name: &EnvironmentName) -> Result<At<EnvironmentRecord>, Refusal> {
+        let found = self.shared.records.environment(name).await?.ok_or_else(|| no_environment(name))?;
+        if found.record.desired == Desired::Removed {
+            return Err(Refusal::conflict(format!("{name} is being removed")));
+        }
+        Ok(found)
+    }
+}
+
+fn is(exposure: &Exposure, wanted: &Expose) -> bool {
+    exposure.machine == wanted.machine && exposure.port == wanted.port && exposure.protocol == wanted.protocol
+}

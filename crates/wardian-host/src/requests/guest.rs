@@ -1,0 +1,119 @@
+//! What users do inside a guest: run commands, copy files, use the console.
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+};
+use wardian_machine::{
+    AgentError, Machine,
+    agent::{Exec, ExecOutput},
+    console,
+};
+use wardian_model::{
+    machine::MachineRecord,
+    name::{EnvironmentName, MachineName},
+};
+
+use crate::{Host, Refusal, RefusalKind, refusal::problem};
+
+impl Host {
+    /// Runs a command through the guest agent.
+    ///
+    /// # Errors
+    /// When the machine does not run, or its agent does not answer or refuses.
+    pub async fn exec(
+        &self,
+        environment: &EnvironmentName,
+        machine: &MachineName,
+        exec: &Exec,
+    ) -> Result<ExecOutput, Refusal> {
+        let running = self.running(environment, machine).await?;
+        running.agent().exec(exec).await.map_err(|error| agent(environment, machine, &error))
+    }
+
+    /// Copies a file out of the guest.
+    ///
+    /// # Errors
+    /// As [`Host::exec`].
+    pub async fn read_file<W: AsyncWrite + Unpin + ?Sized>(
+        &self,
+        environment: &EnvironmentName,
+        machine: &MachineName,
+        path: &str,
+        to: &mut W,
+    ) -> Result<u64, Refusal> {
+        let running = self.running(environment, machine).await?;
+        running.agent().read_file(path, to).await.map_err(|error| agent(environment, machine, &error))
+    }
+
+    /// Copies a file into the guest, replacing one of that name. `mode` are permission bits.
+    ///
+    /// # Errors
+    /// As [`Host::exec`].
+    pub async fn write_file<R: AsyncRead + Unpin + ?Sized>(
+        &self,
+        environment: &EnvironmentName,
+        machine: &MachineName,
+        path: &str,
+        from: &mut R,
+        mode: Option<u32>,
+    ) -> Result<u64, Refusal> {
+        let running = self.running(environment, machine).await?;
+        running.agent().write_file(path, from, mode).await.map_err(|error| agent(environment, machine, &error))
+    }
+
+    /// The serial console, raw in both directions.
+    ///
+    /// # Errors
+    /// When the machine does not run.
+    pub async fn console(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<UnixStream, Refusal> {
+        let running = self.running(environment, machine).await?;
+        console::console(running.directory())
+            .await
+            .map_err(|error| Refusal::unavailable(format!("the console of {environment}/{machine}: {error}")))
+    }
+
+    /// The last `bytes` bytes at most of what the guest printed, also of its last run.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub async fn console_tail(
+        &self,
+        environment: &EnvironmentName,
+        machine: &MachineName,
+        bytes: u64,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (environment, record) = self.machine_record(environment, machine).await?;
+        let Some(identity) = environment.identities.get(&record.name) else { return Ok(Vec::new()) };
+        let directory = self.shared.paths.machine(identity.slot);
+        console::console_tail(&directory, bytes)
+            .map_err(|error| Refusal::unavailable(format!("the console of {}/{machine}: {error}", environment.name)))
+    }
+
+    async fn running(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<Machine, Refusal> {
+        let (_, record) = self.machine_record(environment, machine).await?;
+        self.shared.machine(record.environment_id, machine).ok_or_else(|| not_running(&record))
+    }
+}
+
+fn not_running(record: &MachineRecord) -> Refusal {
+    let (environment, name) = (&record.environment, &record.name);
+    Refusal::conflict(format!("{environment}/{name} does not run (it is {})", record.phase.word()))
+        .hint(format!("start it with `wardian start {environment}`"))
+}
+
+fn agent(environment: &EnvironmentName, machine: &MachineName, error: &AgentError) -> Refusal {
+    let mut problem = problem(error);
+    problem.message = format!("{environment}/{machine}: {}", problem.message);
+    let kind = match error {
+        AgentError::Refused { .. } | AgentError::Program { .. } => RefusalKind::Invalid,
+        _ => RefusalKind::Unavailable,
+    };
+    let refusal = Refusal::new(kind, problem);
+    if error.is_absence() {
+        return refusal.hint(format!(
+            "install qemu-guest-agent in the guest, or use its console: wardian console {environment}/{machine}"
+        ));
+    }
+    refusal
+}

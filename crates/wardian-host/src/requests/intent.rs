@@ -1,0 +1,108 @@
+//! `start`, `down`, `rm`: what an environment shall be from now on.
+
+use wardian_model::{
+    Timestamp,
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord},
+    id::OperationId,
+    name::EnvironmentName,
+    operation::{OperationKind, OperationRecord, OperationState},
+    record::Record,
+};
+use wardian_store::{Outcome, Transaction};
+
+use crate::{Host, Refusal, records::At};
+
+impl Host {
+    /// Starts the machines of an environment that do not run.
+    ///
+    /// # Errors
+    /// When there is no such environment, or it is being removed.
+    pub async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        self.intend(name, OperationKind::Start, |environment| {
+            environment.desired = Desired::Running;
+            environment.run += 1;
+            environment.phase = EnvironmentPhase::Starting;
+        })
+        .await
+    }
+
+    /// Stops the machines of an environment; disks and identities are kept.
+    ///
+    /// # Errors
+    /// When there is no such environment, or it is being removed.
+    pub async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        self.intend(name, OperationKind::Down, |environment| environment.desired = Desired::Stopped).await
+    }
+
+    /// Removes an environment with everything that belongs to it.
+    ///
+    /// # Errors
+    /// When there is no such environment.
+    pub async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        self.intend(name, OperationKind::Remove, |environment| environment.desired = Desired::Removed).await
+    }
+
+    /// Writes an intent and its operation in one transaction. The operation that was running before ends by itself:
+    /// its controller sees that its goal is given up.
+    async fn intend(
+        &self,
+        name: &EnvironmentName,
+        kind: OperationKind,
+        change: impl Fn(&mut EnvironmentRecord),
+    ) -> Result<OperationRecord, Refusal> {
+        loop {
+            let found = self.shared.records.environment(name).await?;
+            let At { mut record, revision } = found.ok_or_else(|| no_environment(name))?;
+            let before = self.running_operation(&record).await?;
+            if record.desired == Desired::Removed {
+                // Asking twice is asking once; anything else comes too late.
+                return match before {
+                    Some(operation) if kind == OperationKind::Remove => Ok(operation.record),
+                    _ => Err(Refusal::conflict(format!("{name} is being removed"))
+                        .hint(format!("follow it with `wardian status {name}`"))),
+                };
+            }
+            let operation = OperationRecord {
+                id: OperationId::random(),
+                kind,
+                environment: name.clone(),
+                environment_id: record.id,
+                created: Timestamp::now(),
+                steps: Vec::new(),
+                state: OperationState::Running,
+            };
+            change(&mut record);
+            record.operation = Some(operation.id);
+            let mut transaction = Transaction::new()
+                .unchanged(record.key(), revision)
+                .put_json(record.key(), &record)?
+                .put_json(operation.key(), &operation)?;
+            if let Some(At { record: mut before, revision }) = before {
+                before.state = OperationState::Failed {
+                    at: Timestamp::now(),
+                    problem: wardian_model::environment::Problem::new(format!(
+                        "given up: `wardian {}` was asked for meanwhile",
+                        kind.word()
+                    )),
+                };
+                transaction = transaction.unchanged(before.key(), revision).put_json(before.key(), &before)?;
+            }
+            if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
+                return Ok(operation);
+            }
+        }
+    }
+
+    async fn running_operation(
+        &self,
+        environment: &EnvironmentRecord,
+    ) -> Result<Option<At<OperationRecord>>, Refusal> {
+        let Some(id) = environment.operation else { return Ok(None) };
+        let operation = self.shared.records.operation(id).await?;
+        Ok(operation.filter(|o| o.record.state == OperationState::Running))
+    }
+}
+
+pub(crate) fn no_environment(name: &EnvironmentName) -> Refusal {
+    Refusal::not_found(format!("there is no environment {name}")).hint("`wardian ls` lists the environments")
+}

@@ -1,0 +1,82 @@
+//! What all controllers and requests of one host share.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+use tokio::sync::Mutex;
+use wardian_machine::Machine;
+use wardian_model::{
+    environment::Problem,
+    host::Accelerator,
+    id::EnvironmentId,
+    name::MachineName,
+};
+use wardian_network::Network;
+use wardian_vault::{Image, Vault};
+
+use crate::{accelerator, config::HostConfig, paths::Paths, records::Records, refusal::problem};
+
+/// Parts of one host.
+pub(crate) struct Shared {
+    pub(crate) config: HostConfig,
+    pub(crate) paths: Paths,
+    pub(crate) records: Records,
+    pub(crate) vault: Vault,
+    pub(crate) network: Network,
+    /// Taken while files of layers are listed and deleted, or an image is.
+    pub(crate) collecting: Mutex<()>,
+    accelerator: Mutex<Option<Accelerator>>,
+    machines: RwLock<HashMap<(EnvironmentId, MachineName), Machine>>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: HostConfig, paths: Paths, records: Records, vault: Vault, network: Network) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            paths,
+            records,
+            vault,
+            network,
+            collecting: Mutex::new(()),
+            accelerator: Mutex::new(None),
+            machines: RwLock::default(),
+        })
+    }
+
+    /// Keeps a machine's handle for requests that need the guest, or lets it go.
+    pub(crate) fn hold(&self, environment: EnvironmentId, name: &MachineName, machine: Option<Machine>) {
+        let mut machines = self.machines.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let key = (environment, name.clone());
+        match machine {
+            Some(machine) => machines.insert(key, machine),
+            None => machines.remove(&key),
+        };
+    }
+
+    /// The machine, if it runs.
+    pub(crate) fn machine(&self, environment: EnvironmentId, name: &MachineName) -> Option<Machine> {
+        let machines = self.machines.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        machines.get(&(environment, name.clone())).filter(|machine| machine.exit().is_none()).cloned()
+    }
+
+    /// An image in the vault.
+    pub(crate) async fn image(&self, digest: &str) -> Result<Image, Problem> {
+        self.vault.image(digest).await.map_err(|error| problem(&error).hint(error.hint()))
+    }
+
+    /// How guests run here. Found out once; `kernel` is what a proof boots.
+    pub(crate) async fn accelerator(&self, kernel: Option<&Path>) -> Result<Accelerator, Problem> {
+        let mut known = self.accelerator.lock().await;
+        if let Some(accelerator) = *known {
+            return Ok(accelerator);
+        }
+        let (accelerator, settled) = accelerator::choose(&self.config, &self.records, kernel).await?;
+        if settled {
+            *known = Some(accelerator);
+        }
+        Ok(accelerator)
+    }
+}

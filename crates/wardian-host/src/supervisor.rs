@@ -1,0 +1,97 @@
+//! Sees to it that every environment has a controller, and wakes it when something it looks at has changed.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, task::JoinSet};
+use wardian_model::{
+    cut::CutRecord,
+    environment::{EnvironmentRecord, Origin},
+    id::EnvironmentId,
+    record::Record,
+};
+use wardian_store::{EventKind, Result, Revision};
+
+use crate::{controller::Controller, disks, refusal::problem, shared::Shared};
+
+/// Runs until it is dropped; controllers end with it, machines don't.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut supervisor = Supervisor { shared, controllers: HashMap::new(), tasks: JoinSet::new() };
+    loop {
+        if let Err(error) = supervisor.follow().await {
+            tracing::warn!(error = %problem(&error), "the records can't be followed; trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+struct Supervisor {
+    shared: Arc<Shared>,
+    controllers: HashMap<EnvironmentId, Watched>,
+    tasks: JoinSet<EnvironmentId>,
+}
+
+/// What a controller looks at beside its own records.
+struct Watched {
+    wake: Arc<Notify>,
+    origin: Origin,
+}
+
+impl Supervisor {
+    async fn follow(&mut self) -> Result<()> {
+        let store = self.shared.records.store().clone();
+        let revision = store.revision().await?;
+        for environment in self.shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await? {
+            self.see(&environment);
+        }
+        if let Err(problem) = disks::collect(&self.shared).await {
+            tracing::warn!(%problem, "unneeded disks are not removed yet");
+        }
+        let from = Revision(revision.0 + 1);
+        let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
+        let mut cuts = store.watch(CutRecord::PREFIX, from).await?;
+        loop {
+            tokio::select! {
+                events = environments.next() => for event in events? {
+                    if let EventKind::Put(entry) = &event.kind {
+                        self.see(&entry.decode()?);
+                    }
+                },
+                events = cuts.next() => for event in events? {
+                    if let EventKind::Put(entry) = &event.kind {
+                        self.see_cut(&entry.decode()?);
+                    }
+                },
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
+                    Ok(id) => drop(self.controllers.remove(&id)),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+            }
+        }
+    }
+
+    fn see(&mut self, environment: &EnvironmentRecord) {
+        if let Some(watched) = self.controllers.get(&environment.id) {
+            watched.wake.notify_one();
+            return;
+        }
+        let wake = Arc::new(Notify::new());
+        let watched = Watched { wake: wake.clone(), origin: environment.origin.clone() };
+        self.controllers.insert(environment.id, watched);
+        let controller = Controller::new(self.shared.clone(), environment, wake);
+        let id = environment.id;
+        self.tasks.spawn(async move {
+            controller.run().await;
+            id
+        });
+    }
+
+    /// A cut concerns its source, which makes it, and its clones, which wait for it.
+    fn see_cut(&self, cut: &CutRecord) {
+        for (id, watched) in &self.controllers {
+            let waits = matches!(watched.origin, Origin::Clone { cut: origin, .. } if origin == cut.id);
+            if waits || *id == cut.source_id {
+                watched.wake.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Running a program in the guest and waiting for its output.
+//!
+//! The agent has no stream: it collects output and tells it all at the end, so the status is asked for again and again, at
+//! first after 2 ms, then ever more rarely.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::commands::read;
+use super::{Agent, AgentError, DEFAULT_TIMEOUT};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// A program to run in the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exec {
+    /// The program and its arguments; the program is looked for in the guest's `PATH`. No shell is involved.
+    pub argv: Vec<String>,
+    /// Environment as `NAME=value`; empty leaves the agent's own.
+    pub environment: Vec<String>,
+    /// What it reads from its standard input.
+    pub stdin: Vec<u8>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What a program in the guest left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit code, when it exited.
+    pub status: Option<i32>,
+    /// The signal that killed it; on Windows the exception.
+    pub signal: Option<i32>,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+    /// Whether the agent cut the output off (it keeps 16 MiB of each).
+    pub truncated: bool,
+}
+
+impl ExecOutput {
+    /// Whether it exited with 0.
+    pub fn success(&self) -> bool {
+        self.status == Some(0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ExecStatus {
+    exited: bool,
+    exitcode: Option<i32>,
+    signal: Option<i32>,
+    out_data: Option<String>,
+    err_data: Option<String>,
+    #[serde(default)]
+    out_truncated: bool,
+    #[serde(default)]
+    err_truncated: bool,
+}
+
+impl Agent {
+    /// Runs a program in the guest and gives its output. After a time-out it runs on in the guest: the agent has no way to end it.
+    pub async fn exec(&self, exec: &Exec) -> Result<ExecOutput, AgentError> {
+        let start = "guest-exec";
+        let (program, rest) = exec
+            .argv
+            .split_first()
+            .ok_or_else(|| AgentError::Answer { command: start, what: "no program was named".to_owned() })?;
+        let mut arguments = json!({ "path": program, "arg": rest, "capture-output": true });
+        if !exec.environment.is_empty() {
+            arguments["env"] = json!(exec.environment);
+        }
+        if !exec.stdin.is_empty() {
+            arguments["input-data"] = json!(BASE64_STANDARD.encode(&exec.stdin));
+        }
+        #[derive(Deserialize)]
+        struct Process {
+            pid: i64,
+        }
+        let deadline = Instant::now() + exec.timeout;
+        let Process { pid } = read(start, self.execute(start, Some(arguments), DEFAULT_TIMEOUT).await?)?;
+        let command = "guest-exec-status";
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let answer = self.execute(command, Some(json!({ "pid": pid })), DEFAULT_TIMEOUT).await?;
+            let status: ExecStatus = read(command, answer)?;
+            if status.exited {
+                return output(command, status);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(AgentError::ExecTimedOut { program: program.clone(), pid, limit: exec.timeout });
+            }
+            tokio::time::sleep(pause.min(deadline - now)).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Runs a helper program and gives its standard output; its failure is an error.
+    pub(super) async fn helper(&self, argv: &[&str]) -> Result<String, AgentError> {
+        let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
+        let program = argv.join(" ");
+        let output = self.exec(&Exec { argv, timeout: DEFAULT_TIMEOUT, ..Exec::default() }).await?;
+        if output.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(1000).collect();
+        Err(AgentError::Program { program, message })
+    }
+}
+
+fn output(command: &'static str, status: ExecStatus) -> Result<ExecOutput, AgentError> {
+    Ok(ExecOutput {
+        status: status.exitcode,
+        signal: status.signal,
+        stdout: decode(command, status.out_data.as_deref().unwrap_or_default())?,
+        stderr: decode(command, status.err_data.as_deref().unwrap_or_default())?,
+        truncated: status.out_truncated || status.err_truncated,
+    })
+}
+
+/// Reads base64 of an answer.
+pub(super) fn decode(command: &'static str, text: &str) -> Result<Vec<u8>, AgentError> {
+    BASE64_STANDARD.decode(text).map_err(|error| AgentError::Answer { command, what: error.to_string() })
+}

@@ -1,0 +1,401 @@
+//! The network of one environment: comparing the kernel with a plan, and changing what differs.
+
+use std::{io, path::Path};
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::route::RouteType;
+use wardian_model::id::EnvironmentId;
+use wardian_plan::network::{NetworkPlan, TapPlan};
+
+use crate::{
+    error::NetworkError,
+    kernel::{
+        message::{Link, LinkChange, MAIN_TABLE, Route},
+        namespace::{self, Namespace},
+        netlink::Netlink,
+        nft, sysctl,
+    },
+};
+
+/// The routing table of an environment's namespace that knows the edge alone.
+const OUTWARD_TABLE: u32 = 86;
+
+/// Settings of an environment's namespace. `default` is for the links still to be made.
+const SETTINGS: &[(&str, &str)] = &[
+    ("ipv4/ip_forward", "1"),
+    // Only the rules decide what is forged; a source inside and outside may look the same.
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    // ARP speaks only of the addresses of the link it is spoken on: private ones never reach the lab network.
+    ("ipv4/conf/all/arp_ignore", "1"),
+    ("ipv4/conf/all/arp_announce", "2"),
+    // A hairpin is no reason to tell a machine of a shorter way.
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv4/conf/all/accept_redirects", "0"),
+];
+
+/// Settings that not every kernel has.
+const OPTIONAL: &[(&str, &str)] = &[
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    ("bridge/bridge-nf-call-iptables", "0"),
+    ("bridge/bridge-nf-call-ip6tables", "0"),
+    ("bridge/bridge-nf-call-arptables", "0"),
+];
+
+/// What an `ensure` had to do, in words. Empty when everything was as it shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes(Vec<String>);
+
+impl Changes {
+    /// Whether nothing had to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One sentence without subject per change, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub(crate) fn note(&mut self, change: impl Into<String>) {
+        self.0.push(change.into());
+    }
+}
+
+/// What is there of an environment's network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The namespace.
+    pub namespace: bool,
+    /// The switch, up.
+    pub bridge: bool,
+    /// Both ends of the edge, up and belonging to one another.
+    pub edge: bool,
+    /// The rules of the plan, unchanged since this process loaded them.
+    pub rules: bool,
+    /// The plan's taps that exist now: those of machines that run.
+    pub taps: Vec<String>,
+}
+
+impl Observed {
+    /// Whether the network is as it shall be; taps come and go with machines.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.namespace && self.bridge && self.edge && self.rules
+    }
+}
+
+/// Doors into an environment's namespace that stay usable from any thread.
+struct Inside {
+    netlink: Netlink,
+    generation: nft::Generation,
+}
+
+impl Inside {
+    /// Of the namespace of the calling thread.
+    fn open() -> Result<Self, NetworkError> {
+        Ok(Self {
+            netlink: Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))?,
+            generation: nft::Generation::open().map_err(NetworkError::kernel("open an nftables socket"))?,
+        })
+    }
+}
+
+/// Makes the kernel match `plan`. Runs in the daemon's namespace; `path` is where the environment's is mounted.
+pub(crate) fn ensure(
+    plan: &NetworkPlan,
+    path: &Path,
+    owner: &str,
+    loaded: Option<nft::Loaded>,
+) -> Result<(Changes, nft::Loaded), NetworkError> {
+    let mut changes = Changes::default();
+    let mut daemon = Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))?;
+    let lab = &plan.edge.lab_bridge;
+    let lab = daemon
+        .link(lab)
+        .map_err(NetworkError::kernel(format!("look for bridge {lab}")))?
+        .ok_or_else(|| NetworkError::NoLab { name: lab.clone() })?;
+
+    let (namespace, fresh) = match Namespace::at(path)? {
+        Some(namespace) => (namespace, false),
+        None => (namespace::create(path, || settings(&mut Changes::default()))?, true),
+    };
+    if fresh {
+        changes.note("made the namespace");
+    }
+
+    // nft works while the links are made; it is waited for before the edge opens.
+    let (mut inside, loading) = namespace.run_blocking("enter an environment", || {
+        if !fresh {
+            settings(&mut changes)?;
+        }
+        let inside = Inside::open()?;
+        let same = nft::Loaded::holds(loaded, &plan.nftables, &inside.generation)
+            .map_err(NetworkError::kernel("ask for the generation of rules"))?;
+        let whose = format!("environment {}", plan.environment);
+        let loading = if same { None } else { Some(nft::start(whose, &plan.nftables)?) };
+        Ok((inside, loading))
+    })?;
+
+    let made = links(plan, &lab, &mut daemon, &mut inside.netlink, &namespace, owner, &mut changes);
+    if let Some(loading) = loading {
+        // Waited for in any case: no process may be left behind.
+        loading.finish()?;
+        changes.note("loaded the rules");
+    }
+    let (bridge, edge) = made?;
+    open_edge(plan, &mut inside.netlink, &edge, &mut changes)
+        .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
+    pin_taps(plan, &mut inside.netlink, bridge, &mut changes)?;
+
+    let loaded = nft::Loaded::now(&plan.nftables, &inside.generation)
+        .map_err(NetworkError::kernel("ask for the generation of rules"))?;
+    Ok((changes, loaded))
+}
+
+fn settings(changes: &mut Changes) -> Result<(), NetworkError> {
+    for (key, value) in SETTINGS {
+        if sysctl::set(key, value)? {
+            changes.note(format!("set {key}"));
+        }
+    }
+    for (key, value) in OPTIONAL {
+        if sysctl::set_if_there(key, value)? {
+            changes.note(format!("set {key}"));
+        }
+    }
+    Ok(())
+}
+
+/// The switch and the pair. The inner end stays down if it was. Answers the switch's index and the inner end.
+fn links(
+    plan: &NetworkPlan,
+    lab: &Link,
+    daemon: &mut Netlink,
+    inside: &mut Netlink,
+    namespace: &Namespace,
+    owner: &str,
+    changes: &mut Changes,
+) -> Result<(u32, Link), NetworkError> {
+    let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
+    let name = &plan.bridge.name;
+    let doing = || NetworkError::kernel(format!("make switch {name} of environment {}", plan.environment));
+    let bridge = match all.iter().find(|l| l.name == *name) {
+        Some(link) if link.is_bridge => link.clone(),
+        other => {
+            if let Some(wrong) = other {
+                inside.delete_link(wrong.index).map_err(doing())?;
+            }
+            inside.add_bridge(name, Some(plan.bridge.mac), plan.bridge.mtu).map_err(doing())?;
+            changes.note(format!("made {name}"));
+            inside.link(name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?
+        }
+    };
+    let change = LinkChange {
+        mac: Some(plan.bridge.mac).filter(|m| bridge.mac != m.bytes()),
+        mtu: Some(plan.bridge.mtu).filter(|m| bridge.mtu != u32::from(*m)),
+        up: !bridge.up,
+        ..LinkChange::default()
+    };
+    if !change.is_empty() {
+        inside.change_link(bridge.index, change).map_err(doing())?;
+        changes.note(format!("set up {name}"));
+    }
+
+    let (outer_name, inner_name) = (&plan.edge.outer, &plan.edge.inner);
+    let doing = || NetworkError::kernel(format!("make the edge of environment {}", plan.environment));
+    let alias = outer_alias(owner, plan.environment);
+    let outer = daemon.link(outer_name).map_err(doing())?;
+    let inner = all.iter().find(|l| l.name == *inner_name).cloned();
+    let (outer, inner) = match (outer, inner) {
+        (Some(outer), Some(inner)) if are_pair(&outer, &inner) => (outer, inner),
+        (outer, inner) => {
+            if let Some(outer) = outer {
+                // An end without alias is one whose maker was killed before it could give one.
+                if outer.alias.as_ref().is_some_and(|a| *a != alias) || !outer.is_veth {
+                    let owner = outer.alias.unwrap_or_else(|| "somebody else".into());
+                    return Err(NetworkError::Foreign { name: outer.name, owner });
+                }
+                daemon.delete_link(outer.index).map_err(doing())?;
+            }
+            if let Some(inner) = inner {
+                inside.delete_link(inner.index).map_err(doing())?;
+            }
+            daemon
+                .add_pair(outer_name, lab.index, (inner_name, plan.edge.mac, namespace.file()), plan.edge.mtu)
+                .map_err(doing())?;
+            changes.note("made the edge");
+            let outer = daemon.link(outer_name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
+            let inner = inside.link(inner_name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
+            (outer, inner)
+        }
+    };
+    let change = LinkChange {
+        mac: None,
+        mtu: Some(plan.edge.mtu).filter(|m| outer.mtu != u32::from(*m)),
+        master: Some(lab.index).filter(|_| outer.master != Some(lab.index)),
+        alias: Some(alias).filter(|a| outer.alias.as_ref() != Some(a)),
+        up: !outer.up,
+    };
+    if !change.is_empty() {
+        daemon.change_link(outer.index, change).map_err(doing())?;
+        changes.note("set up the edge's outer end");
+    }
+    set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
+    Ok((bridge.index, inner))
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it vanished at once")
+}
+
+fn are_pair(outer: &Link, inner: &Link) -> bool {
+    outer.is_veth && inner.is_veth && outer.peer == Some(inner.index) && inner.peer == Some(outer.index)
+}
+
+fn outer_alias(owner: &str, environment: EnvironmentId) -> String {
+    format!("{owner}:{environment}")
+}
+
+/// Opens the inner end and gives it addresses and routes. Rules are loaded by now.
+fn open_edge(plan: &NetworkPlan, inside: &mut Netlink, edge: &Link, changes: &mut Changes) -> io::Result<()> {
+    let change = LinkChange {
+        mac: Some(plan.edge.mac).filter(|m| edge.mac != m.bytes()),
+        mtu: Some(plan.edge.mtu).filter(|m| edge.mtu != u32::from(*m)),
+        up: !edge.up,
+        ..LinkChange::default()
+    };
+    if !change.is_empty() {
+        inside.change_link(edge.index, change)?;
+        changes.note("set up the edge's inner end");
+    }
+    let addresses: Vec<Ipv4Net> = plan.edge.addresses.iter().map(|a| Ipv4Net::from(*a)).collect();
+    set_addresses(inside, edge, &addresses, changes)?;
+
+    let there = inside.routes()?;
+    for table in [MAIN_TABLE, OUTWARD_TABLE] {
+        let to_lab = Route {
+            destination: plan.edge.lab,
+            gateway: None,
+            link: Some(edge.index),
+            table,
+            metric: 0,
+            kind: RouteType::Unicast,
+        };
+        let out = Route { destination: Ipv4Net::default(), gateway: Some(plan.edge.gateway), ..to_lab.clone() };
+        for route in [to_lab, out] {
+            if !there.contains(&route) {
+                inside.set_route(&route)?;
+                changes.note(format!("set the route to {}", route.destination));
+            }
+        }
+    }
+    if inside.ensure_mark_rule(plan.edge.outward_mark, OUTWARD_TABLE)? {
+        changes.note("set the routing rule");
+    }
+    Ok(())
+}
+
+fn set_addresses(inside: &mut Netlink, link: &Link, wanted: &[Ipv4Net], changes: &mut Changes) -> io::Result<()> {
+    let there: Vec<Ipv4Net> =
+        inside.addresses()?.into_iter().filter(|(index, _)| *index == link.index).map(|(_, a)| a).collect();
+    for address in there.iter().filter(|a| !wanted.contains(a)) {
+        inside.delete_address(link.index, *address)?;
+        changes.note(format!("removed {address} from {}", link.name));
+    }
+    for address in wanted.iter().filter(|a| !there.contains(a)) {
+        inside.add_address(link.index, *address)?;
+        changes.note(format!("gave {address} to {}", link.name));
+    }
+    Ok(())
+}
+
+/// Existing taps are ports of the switch.
+fn pin_taps(plan: &NetworkPlan, inside: &mut Netlink, bridge: u32, changes: &mut Changes) -> Result<(), NetworkError> {
+    let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
+    for tap in &plan.taps {
+        if let Some(link) = all.iter().find(|l| l.name == tap.name)
+            && pin_tap(inside, link, bridge, plan.bridge.mtu, tap)?
+        {
+            changes.note(format!("set up {}", tap.name));
+        }
+    }
+    Ok(())
+}
+
+/// Makes `link` a port of the switch, up; says whether it wasn't.
+pub(crate) fn pin_tap(
+    inside: &mut Netlink,
+    link: &Link,
+    bridge: u32,
+    mtu: u16,
+    tap: &TapPlan,
+) -> Result<bool, NetworkError> {
+    let change = LinkChange {
+        mtu: Some(mtu).filter(|m| link.mtu != u32::from(*m)),
+        master: Some(bridge).filter(|_| link.master != Some(bridge)),
+        up: !link.up,
+        ..LinkChange::default()
+    };
+    if change.is_empty() {
+        return Ok(false);
+    }
+    inside
+        .change_link(link.index, change)
+        .map_err(NetworkError::kernel(format!("set up {} of {}", tap.name, tap.machine)))?;
+    Ok(true)
+}
+
+/// Looks, and changes nothing. Runs in the daemon's namespace.
+pub(crate) fn observe(
+    plan: &NetworkPlan,
+    path: &Path,
+    loaded: Option<nft::Loaded>,
+) -> Result<Observed, NetworkError> {
+    let Some(namespace) = Namespace::at(path)? else { return Ok(Observed::default()) };
+    let doing = || NetworkError::kernel(format!("look at environment {}", plan.environment));
+    let outer = Netlink::open().and_then(|mut n| n.link(&plan.edge.outer)).map_err(doing())?;
+    let mut inside = namespace.run_blocking("look at an environment", Inside::open)?;
+    let all = inside.netlink.links().map_err(doing())?;
+    let find = |name: &str| all.iter().find(|l| l.name == name);
+    Ok(Observed {
+        namespace: true,
+        bridge: find(&plan.bridge.name).is_some_and(|l| l.up && l.is_bridge),
+        edge: match (&outer, find(&plan.edge.inner)) {
+            (Some(outer), Some(inner)) => outer.up && inner.up && outer.master.is_some() && are_pair(outer, inner),
+            _ => false,
+        },
+        rules: nft::Loaded::holds(loaded, &plan.nftables, &inside.generation).map_err(doing())?,
+        taps: plan.taps.iter().filter(|t| find(&t.name).is_some()).map(|t| t.name.clone()).collect(),
+    })
+}
+
+/// Removes all that is there of an environment. Runs in the daemon's namespace.
+///
+/// Taps that are still held go with their holders; without edge and switch they lead nowhere.
+pub(crate) fn remove(environment: EnvironmentId, path: &Path, owner: &str) -> Result<(), NetworkError> {
+    let doing = || NetworkError::kernel(format!("remove the network of environment {environment}"));
+    if let Some(namespace) = Namespace::at(path)? {
+        let mut inside = namespace.run_blocking("remove an environment", Inside::open)?;
+        for link in inside.netlink.links().map_err(doing())?.iter().filter(|l| l.is_veth || l.is_bridge) {
+            inside.netlink.delete_link(link.index).map_err(doing())?;
+        }
+    }
+    // An outer end whose namespace isn't mounted any more but still held by somebody.
+    let mut daemon = Netlink::open().map_err(doing())?;
+    let alias = outer_alias(owner, environment);
+    for link in daemon.links().map_err(doing())?.iter().filter(|l| l.alias.as_ref() == Some(&alias)) {
+        daemon.delete_link(link.index).map_err(doing())?;
+    }
+    namespace::remove(path)
+}
+
+/// The environments that outer ends in the daemon's namespace belong to.
+pub(crate) fn owners_of_edges(owner: &str) -> Result<Vec<EnvironmentId>, NetworkError> {
+    let doing = || NetworkError::kernel("list this host's links");
+    let links = Netlink::open().and_then(|mut n| n.links()).map_err(doing())?;
+    Ok(links.iter().filter_map(|l| l.alias.as_deref()?.strip_prefix(owner)?.strip_prefix(':')?.parse().ok()).collect())
+}

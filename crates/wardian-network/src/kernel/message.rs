@@ -1,0 +1,316 @@
+//! Links, addresses, routes and rules in our own few words, over [`Netlink`].
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    rule::{RuleAction, RuleAttribute, RuleMessage},
+};
+use wardian_model::mac::MacAddress;
+
+use super::netlink::{Mode, Netlink};
+
+/// A link, as far as we care.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Vec<u8>,
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+    /// The bridge it is a port of.
+    pub(crate) master: Option<u32>,
+    /// The other end's index in its namespace, for one of a pair.
+    pub(crate) peer: Option<u32>,
+    pub(crate) alias: Option<String>,
+    pub(crate) is_bridge: bool,
+    pub(crate) is_veth: bool,
+}
+
+/// What of a link shall change.
+#[derive(Debug, Default)]
+pub(crate) struct LinkChange {
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu: Option<u16>,
+    pub(crate) master: Option<u32>,
+    pub(crate) alias: Option<String>,
+    pub(crate) up: bool,
+}
+
+impl LinkChange {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mac.is_none() && self.mtu.is_none() && self.master.is_none() && self.alias.is_none() && !self.up
+    }
+}
+
+/// A route of IPv4, as far as we care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: Ipv4Net,
+    pub(crate) gateway: Option<Ipv4Addr>,
+    /// The link; none for routes that lead nowhere.
+    pub(crate) link: Option<u32>,
+    pub(crate) table: u32,
+    pub(crate) metric: u32,
+    pub(crate) kind: RouteType,
+}
+
+pub(crate) const MAIN_TABLE: u32 = 254;
+
+impl Netlink {
+    pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
+        let answer = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        Ok(answer.into_iter().filter_map(link).collect())
+    }
+
+    pub(crate) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.into()));
+        Ok(self.get(RouteNetlinkMessage::GetLink(message))?.and_then(link))
+    }
+
+    /// A bridge without spanning tree: nothing but our own ports ever joins it, and a port forwards at once.
+    pub(crate) fn add_bridge(&mut self, name: &str, mac: Option<MacAddress>, mtu: u16) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.into()));
+        message.attributes.push(LinkAttribute::Mtu(mtu.into()));
+        message.attributes.extend(mac.map(|m| LinkAttribute::Address(m.bytes().to_vec())));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
+        ]));
+        self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
+    }
+
+    /// Sets a bridge's own settings again, whatever they are.
+    pub(crate) fn settle_bridge(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
+        ]));
+        self.change(RouteNetlinkMessage::NewLink(message), Mode::Change)
+    }
+
+    /// A pair: one end here, up and a port of `master`; the other in `there`, down.
+    pub(crate) fn add_pair(
+        &mut self,
+        here: &str,
+        master: u32,
+        there: (&str, MacAddress, &OwnedFd),
+        mtu: u16,
+    ) -> io::Result<()> {
+        let (name, mac, namespace) = there;
+        let mut peer = LinkMessage::default();
+        peer.attributes = vec![
+            LinkAttribute::IfName(name.into()),
+            LinkAttribute::Address(mac.bytes().to_vec()),
+            LinkAttribute::Mtu(mtu.into()),
+            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+        ];
+        let mut message = LinkMessage::default();
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes = vec![
+            LinkAttribute::IfName(here.into()),
+            LinkAttribute::Mtu(mtu.into()),
+            LinkAttribute::Controller(master),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            ]),
+        ];
+        self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
+    }
+
+    pub(crate) fn change_link(&mut self, index: u32, change: LinkChange) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        if change.up {
+            message.header.flags = LinkFlags::Up;
+            message.header.change_mask = LinkFlags::Up;
+        }
+        message.attributes.extend(change.mac.map(|m| LinkAttribute::Address(m.bytes().to_vec())));
+        message.attributes.extend(change.mtu.map(|m| LinkAttribute::Mtu(m.into())));
+        message.attributes.extend(change.alias.map(LinkAttribute::IfAlias));
+        message.attributes.extend(change.master.map(LinkAttribute::Controller));
+        self.change(RouteNetlinkMessage::SetLink(message), Mode::Change)
+    }
+
+    pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        ignore(self.change(RouteNetlinkMessage::DelLink(message), Mode::Change), &[libc::ENODEV])
+    }
+
+    /// All IPv4 addresses, with the index of their link.
+    pub(crate) fn addresses(&mut self) -> io::Result<Vec<(u32, Ipv4Net)>> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let answer = self.dump(&RouteNetlinkMessage::GetAddress(message))?;
+        Ok(answer
+            .into_iter()
+            .filter_map(|m| {
+                let RouteNetlinkMessage::NewAddress(m) = m else { return None };
+                // The local one: of a point-to-point link, `Address` is the other end's.
+                let local = m.attributes.iter().find_map(|a| match a {
+                    AddressAttribute::Local(IpAddr::V4(a)) => Some(*a),
+                    _ => None,
+                })?;
+                Some((m.header.index, Ipv4Net::new(local, m.header.prefix_len).ok()?))
+            })
+            .collect())
+    }
+
+    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Net) -> io::Result<()> {
+        let mut message = address_message(index, address);
+        if address.prefix_len() < 31 {
+            message.attributes.push(AddressAttribute::Broadcast(address.broadcast()));
+        }
+        self.change(RouteNetlinkMessage::NewAddress(message), Mode::Replace)
+    }
+
+    pub(crate) fn delete_address(&mut self, index: u32, address: Ipv4Net) -> io::Result<()> {
+        let message = address_message(index, address);
+        ignore(self.change(RouteNetlinkMessage::DelAddress(message), Mode::Change), &[libc::EADDRNOTAVAIL])
+    }
+
+    /// All IPv4 routes of all tables.
+    pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let answer = self.dump(&RouteNetlinkMessage::GetRoute(message))?;
+        Ok(answer.into_iter().filter_map(route).collect())
+    }
+
+    pub(crate) fn set_route(&mut self, route: &Route) -> io::Result<()> {
+        self.change(RouteNetlinkMessage::NewRoute(route_message(route)), Mode::Replace)
+    }
+
+    pub(crate) fn delete_route(&mut self, route: &Route) -> io::Result<()> {
+        ignore(self.change(RouteNetlinkMessage::DelRoute(route_message(route)), Mode::Change), &[libc::ESRCH])
+    }
+
+    /// Packets with `mark` are looked up in `table`; says whether the rule was missing.
+    pub(crate) fn ensure_mark_rule(&mut self, mark: u32, table: u32) -> io::Result<bool> {
+        let mut message = RuleMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let there = self.dump(&RouteNetlinkMessage::GetRule(message.clone()))?.into_iter().any(|m| {
+            let RouteNetlinkMessage::NewRule(rule) = m else { return false };
+            rule.attributes.contains(&RuleAttribute::FwMark(mark))
+                && rule.attributes.contains(&RuleAttribute::Table(table))
+        });
+        if there {
+            return Ok(false);
+        }
+        message.header.action = RuleAction::ToTable;
+        message.attributes =
+            vec![RuleAttribute::FwMark(mark), RuleAttribute::Table(table), RuleAttribute::Priority(mark)];
+        ignore(self.change(RouteNetlinkMessage::NewRule(message), Mode::Create), &[libc::EEXIST]).map(|()| true)
+    }
+}
+
+/// Per-bridge netfilter calls are off; they would send frames through the rules of others a second time.
+fn bridge_settings() -> Vec<InfoBridge> {
+    vec![
+        InfoBridge::ForwardDelay(0),
+        InfoBridge::StpState(BridgeStpState::Disabled),
+        // Without a querier, snooping would forget the groups of a quiet network.
+        InfoBridge::MulticastSnooping(false),
+        InfoBridge::NfCallIpTables(false),
+        InfoBridge::NfCallIp6Tables(false),
+        InfoBridge::NfCallArpTables(false),
+    ]
+}
+
+fn ignore(result: io::Result<()>, codes: &[i32]) -> io::Result<()> {
+    result.or_else(|e| if e.raw_os_error().is_some_and(|code| codes.contains(&code)) { Ok(()) } else { Err(e) })
+}
+
+fn link(message: RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(message) = message else { return None };
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mac: Vec::new(),
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        master: None,
+        peer: None,
+        alias: None,
+        is_bridge: false,
+        is_veth: false,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(mac) => link.mac = mac,
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(index) => link.master = Some(index).filter(|i| *i != 0),
+            LinkAttribute::Link(index) => link.peer = Some(index),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+            LinkAttribute::LinkInfo(infos) => {
+                link.is_bridge |= infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn address_message(index: u32, address: Ipv4Net) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.index = index;
+    message.header.prefix_len = address.prefix_len();
+    let ip = IpAddr::V4(address.addr());
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    message
+}
+
+fn route(message: RouteNetlinkMessage) -> Option<Route> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+    let mut destination = Ipv4Addr::UNSPECIFIED;
+    let (mut gateway, mut link, mut table, mut metric) = (None, None, u32::from(message.header.table), 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(a)) => destination = *a,
+            RouteAttribute::Gateway(RouteAddress::Inet(a)) => gateway = Some(*a),
+            RouteAttribute::Oif(index) => link = Some(*index),
+            RouteAttribute::Table(t) => table = *t,
+            RouteAttribute::Priority(m) => metric = *m,
+            _ => {}
+        }
+    }
+    let destination = Ipv4Net::new(destination, message.header.destination_prefix_length).ok()?;
+    Some(Route { destination, gateway, link, table, metric, kind: message.header.kind })
+}
+
+fn route_message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = route.destination.prefix_len();
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = route.kind;
+    message.header.scope = if route.gateway.is_none() && route.link.is_some() { RouteScope::Link } else { RouteScope::Universe };
+    message.attributes.push(RouteAttribute::Table(route.table));
+    if route.destination.prefix_len() > 0 {
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(route.destination.network())));
+    }
+    message.attributes.extend(route.gateway.map(|g| RouteAttribute::Gateway(RouteAddress::Inet(g))));
+    message.attributes.extend(route.link.map(RouteAttribute::Oif));
+    if route.metric > 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    message
+}

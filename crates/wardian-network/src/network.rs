@@ -1,0 +1,282 @@
+//! The door of this crate: the networks of a host, by environment.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    net::{SocketAddr, SocketAddrV4},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::net::{TcpSocket, TcpStream};
+use wardian_model::{id::EnvironmentId, name::MachineName};
+use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, lab};
+
+use crate::{
+    environment::{self, Changes, Observed},
+    error::NetworkError,
+    kernel::{
+        namespace::Namespace,
+        netlink::Netlink,
+        nft::Loaded,
+        tap,
+    },
+    lab as lab_network,
+    services::Services,
+};
+
+/// Where and whose.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// The daemon's run directory; namespaces are mounted below it, at `netns/<environment id>`.
+    pub run_dir: PathBuf,
+    /// Whose links these are: one word that stays the same when the daemon is started again, and that no other daemon in
+    /// the same network namespace has. It is written into the links' aliases, and what carries another is left alone.
+    pub instance: String,
+    /// The lab network.
+    pub lab: LabConfig,
+    /// Where the host's name servers are written down; /etc/resolv.conf on every real host.
+    pub resolv_conf: PathBuf,
+}
+
+impl NetworkConfig {
+    /// With the usual /etc/resolv.conf.
+    pub fn new(run_dir: impl Into<PathBuf>, instance: impl Into<String>, lab: LabConfig) -> Self {
+        Self {
+            run_dir: run_dir.into(),
+            instance: instance.into(),
+            lab,
+            resolv_conf: "/etc/resolv.conf".into(),
+        }
+    }
+}
+
+/// The networks of this host. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: NetworkConfig,
+    /// The daemon's own namespace.
+    daemon: Namespace,
+    /// One at a time works on the lab network, and on each environment.
+    lab: Arc<tokio::sync::Mutex<Option<Loaded>>>,
+    environments: Mutex<HashMap<EnvironmentId, Arc<tokio::sync::Mutex<Option<Loaded>>>>>,
+}
+
+impl Network {
+    /// Opens the networks of the namespace the calling thread is in. Makes the folder for the environments' namespaces.
+    ///
+    /// # Errors
+    /// When the folder can't be made.
+    pub fn open(config: NetworkConfig) -> Result<Self, NetworkError> {
+        let folder = config.run_dir.join("netns");
+        fs::create_dir_all(&folder).map_err(NetworkError::file("create", &folder))?;
+        let daemon = Namespace::current()?;
+        Ok(Self {
+            shared: Arc::new(Shared { config, daemon, lab: Arc::default(), environments: Mutex::default() }),
+        })
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &NetworkConfig {
+        &self.shared.config
+    }
+
+    /// Makes the lab network match `plan`. Can be repeated at any time; says what had to be done.
+    ///
+    /// # Errors
+    /// [`NetworkError::Overlap`] when the host has a network there already, [`NetworkError::Foreign`] when somebody else
+    /// has a link of that name, and what the kernel and nft refuse.
+    pub async fn ensure_lab(&self, plan: &LabPlan) -> Result<Changes, NetworkError> {
+        let mut loaded = self.shared.lab.clone().lock_owned().await;
+        let (plan, owner) = (plan.clone(), self.owner());
+        self.shared
+            .daemon
+            .run("set up the lab network", move || {
+                let (changes, now) = lab_network::ensure(&plan, &owner, *loaded)?;
+                *loaded = Some(now);
+                Ok(changes)
+            })
+            .await
+    }
+
+    /// Removes the lab network, as configured. Succeeds when there is none.
+    ///
+    /// # Errors
+    /// [`NetworkError::Foreign`] when the bridge is somebody else's, and what the kernel and nft refuse.
+    pub async fn remove_lab(&self) -> Result<(), NetworkError> {
+        let mut loaded = self.shared.lab.clone().lock_owned().await;
+        let (plan, owner) = (lab(&self.shared.config.lab, &[]), self.owner());
+        self.shared
+            .daemon
+            .run("remove the lab network", move || {
+                *loaded = None;
+                lab_network::remove(&plan.bridge, plan.prefix, &plan.table, &owner)
+            })
+            .await
+    }
+
+    /// Makes an environment's network match `plan`. Can be repeated at any time; says what had to be done.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoLab`] before [`Self::ensure_lab`], and what the kernel and nft refuse.
+    pub async fn ensure(&self, plan: &NetworkPlan) -> Result<Changes, NetworkError> {
+        let mut loaded = self.turn(plan.environment).lock_owned().await;
+        let (plan, owner, path) = (plan.clone(), self.owner(), self.path(plan.environment));
+        self.shared
+            .daemon
+            .run("set up an environment", move || {
+                let (changes, now) = environment::ensure(&plan, &path, &owner, *loaded)?;
+                *loaded = Some(now);
+                Ok(changes)
+            })
+            .await
+    }
+
+    /// Removes all that is there of an environment's network. Succeeds when there is nothing.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub async fn remove(&self, environment: EnvironmentId) -> Result<(), NetworkError> {
+        let mut loaded = self.turn(environment).lock_owned().await;
+        let (owner, path) = (self.owner(), self.path(environment));
+        let result = self
+            .shared
+            .daemon
+            .run("remove an environment", move || {
+                *loaded = None;
+                environment::remove(environment, &path, &owner)
+            })
+            .await;
+        if result.is_ok() {
+            self.turns().remove(&environment);
+        }
+        result
+    }
+
+    /// The environments of which anything is on this host: a namespace, its file, or an edge.
+    ///
+    /// # Errors
+    /// When the folder can't be read or links can't be listed.
+    pub async fn list(&self) -> Result<Vec<EnvironmentId>, NetworkError> {
+        let (owner, folder) = (self.owner(), self.shared.config.run_dir.join("netns"));
+        self.shared
+            .daemon
+            .run("list environments", move || {
+                let mut all: BTreeSet<EnvironmentId> = environment::owners_of_edges(&owner)?.into_iter().collect();
+                let entries = match fs::read_dir(&folder) {
+                    Ok(entries) => entries,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all.into_iter().collect()),
+                    Err(e) => return Err(NetworkError::file("read", folder)(e)),
+                };
+                all.extend(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<EnvironmentId>().ok()));
+                Ok(all.into_iter().collect())
+            })
+            .await
+    }
+
+    /// Looks at an environment's network, cheaply, without changing anything.
+    ///
+    /// # Errors
+    /// When the kernel doesn't tell.
+    pub async fn observe(&self, plan: &NetworkPlan) -> Result<Observed, NetworkError> {
+        let loaded = *self.turn(plan.environment).lock_owned().await;
+        let (plan, path) = (plan.clone(), self.path(plan.environment));
+        self.shared.daemon.run("look at an environment", move || environment::observe(&plan, &path, loaded)).await
+    }
+
+    /// Makes the tap of `machine`, to be handed to its QEMU. It vanishes when the last holder of the file closes it.
+    ///
+    /// # Errors
+    /// [`NetworkError::TapBusy`] while another process holds it, [`NetworkError::NoEnvironment`] before
+    /// [`Self::ensure`], [`NetworkError::NoMachine`] when the plan doesn't have it.
+    pub async fn open_tap(&self, plan: &NetworkPlan, machine: &MachineName) -> Result<OwnedFd, NetworkError> {
+        let environment = plan.environment;
+        let tap = plan.taps.iter().find(|t| t.machine == *machine).cloned();
+        let tap = tap.ok_or_else(|| NetworkError::NoMachine { environment, machine: machine.clone() })?;
+        let bridge = plan.bridge.clone();
+        // Not between the rules' loading and the taps' pinning of an `ensure`.
+        let turn = self.turn(environment).lock_owned().await;
+        self.inside(environment)?
+            .run("open a tap", move || {
+                let _turn = turn;
+                let doing = || NetworkError::kernel(format!("make {} of {}", tap.name, tap.machine));
+                let file = tap::open(&tap.name, tap.owner).map_err(|e| match e.kind() {
+                    io::ErrorKind::ResourceBusy => {
+                        NetworkError::TapBusy { machine: tap.machine.clone(), tap: tap.name.clone() }
+                    }
+                    _ => doing()(e),
+                })?;
+                let mut netlink = Netlink::open().map_err(doing())?;
+                let no = || NetworkError::NoEnvironment { environment };
+                let switch = netlink.link(&bridge.name).map_err(doing())?.ok_or_else(no)?;
+                let link = netlink.link(&tap.name).map_err(doing())?.ok_or_else(no)?;
+                environment::pin_tap(&mut netlink, &link, switch.index, bridge.mtu, &tap)?;
+                Ok(file)
+            })
+            .await
+    }
+
+    /// Connects to an address inside an environment, as its gateway does.
+    ///
+    /// # Errors
+    /// [`NetworkError::Connect`] when nobody answers within `timeout`, or the machine refuses.
+    pub async fn connect(
+        &self,
+        environment: EnvironmentId,
+        address: SocketAddrV4,
+        timeout: Duration,
+    ) -> Result<TcpStream, NetworkError> {
+        let failed = |source| NetworkError::Connect { address: *address.ip(), port: address.port(), source };
+        let open = || {
+            use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            socket(AddressFamily::Inet, SockType::Stream, flags, None)
+                .map_err(|e| NetworkError::kernel("open a socket")(e.into()))
+        };
+        // Where a socket was made is where it connects, whichever thread drives it.
+        let socket = self.inside(environment)?.run("open a socket", open).await?;
+        let socket = TcpSocket::from_std_stream(socket.into());
+        match tokio::time::timeout(timeout, socket.connect(SocketAddr::V4(address))).await {
+            Ok(result) => result.map_err(failed),
+            Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Starts the DHCP and DNS servers of an environment. They end with the handle.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], [`NetworkError::Service`] when a socket can't be opened.
+    pub async fn serve(&self, plan: &NetworkPlan) -> Result<Services, NetworkError> {
+        let inside = self.inside(plan.environment)?;
+        Services::start(plan, &inside, &self.shared.daemon, self.shared.config.resolv_conf.clone()).await
+    }
+
+    fn inside(&self, environment: EnvironmentId) -> Result<Namespace, NetworkError> {
+        Namespace::at(&self.path(environment))?.ok_or(NetworkError::NoEnvironment { environment })
+    }
+
+    fn path(&self, environment: EnvironmentId) -> PathBuf {
+        self.shared.config.run_dir.join("netns").join(environment.to_string())
+    }
+
+    fn owner(&self) -> String {
+        format!("wardian:{}", self.shared.config.instance)
+    }
+
+    fn turn(&self, environment: EnvironmentId) -> Arc<tokio::sync::Mutex<Option<Loaded>>> {
+        self.turns().entry(environment).or_default().clone()
+    }
+
+    fn turns(&self) -> std::sync::MutexGuard<'_, HashMap<EnvironmentId, Arc<tokio::sync::Mutex<Option<Loaded>>>>> {
+        // A map of handles is whole at every instant.
+        self.shared.environments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

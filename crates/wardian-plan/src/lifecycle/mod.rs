@@ -1,0 +1,123 @@
+//! What the controller of an environment does next, and how far it is. Observe, plan (here), act.
+//!
+//! [`next`] is asked again after everything that changes; it remembers nothing. What must not be done twice at
+//! the same time is told apart by [`MachineView::busy`].
+
+mod next;
+mod phase;
+mod progress;
+#[cfg(test)]
+mod simulation;
+
+use indexmap::IndexMap;
+use wardian_model::{
+    cut::CutPhase,
+    environment::{EnvironmentRecord, Problem},
+    id::CutId,
+    machine::{MachinePhase, MachineRecord},
+    name::MachineName,
+};
+
+pub use next::next;
+pub use phase::phase;
+pub use progress::{outcome, steps};
+
+/// What was observed of an environment.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// Its record.
+    pub environment: &'a EnvironmentRecord,
+    /// Whether its network is there and served.
+    pub network: NetworkView,
+    /// Its machines, in file order.
+    pub machines: IndexMap<MachineName, MachineView<'a>>,
+    /// For a clone: the cut its disks start from, while that is recorded.
+    pub origin_cut: Option<&'a CutPhase>,
+    /// A cut through this environment that somebody waits for.
+    pub wanted_cut: Option<CutId>,
+    /// A cut through this environment is being made.
+    pub cutting: bool,
+}
+
+/// What was observed of an environment's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkView {
+    /// Nothing there.
+    Absent,
+    /// Something may be there, not as it should be: other rules are wanted, or the daemon is new.
+    Stale,
+    /// Being made or removed.
+    Busy,
+    /// There, as it should be, and served.
+    Ready,
+    /// Could not be made. Another request to run tries again.
+    Broken(Problem),
+}
+
+/// What was observed of a machine.
+#[derive(Debug, Clone)]
+pub struct MachineView<'a> {
+    /// Its record.
+    pub record: &'a MachineRecord,
+    /// Whether its process runs.
+    pub alive: bool,
+    /// What is being done with it.
+    pub busy: Option<Busy>,
+}
+
+/// What is being done with a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// Its disk is made.
+    MakingDisk,
+    /// Its process is started.
+    Starting,
+    /// Its readiness is awaited.
+    Awaiting,
+    /// It is being stopped.
+    Stopping,
+    /// A finished process is recorded, or the rest of one removed.
+    Settling,
+}
+
+/// Something the controller can do. Each is idempotent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make the network as planned, and serve it.
+    EnsureNetwork,
+    /// Remove the network.
+    RemoveNetwork,
+    /// Write down a machine's writable layer, and make it.
+    MakeDisk(MachineName),
+    /// Start a machine's process, or adopt the one that runs.
+    Start(MachineName),
+    /// Await a machine's readiness.
+    AwaitReady(MachineName),
+    /// Let a paused machine go on, as part of a new request to run.
+    Resume(MachineName),
+    /// Count a running machine among those started for the present request.
+    Count(MachineName),
+    /// Shut a machine down in an orderly way; by force in the end.
+    Stop(MachineName),
+    /// End a machine at once: its environment is being removed.
+    Kill(MachineName),
+    /// Record that a machine's process has ended.
+    RecordExit(MachineName),
+    /// Cut through the disks of this environment.
+    Cut(CutId),
+    /// Say that there will be no such cut.
+    RefuseCut(CutId),
+    /// Remove disks, files, claims and records: the environment is gone.
+    Forget,
+}
+
+impl MachineView<'_> {
+    /// Ready, for the present request to run.
+    fn is_ready(&self, run: u32) -> bool {
+        self.alive && self.record.run == run && matches!(self.record.phase, MachinePhase::Ready { .. })
+    }
+
+    fn has_disk(&self) -> bool {
+        !self.record.disk.layers.is_empty()
+    }
+}

@@ -1,0 +1,82 @@
+//! The host's rules, in the daemon's namespace: the ports that lead inside, and the way out.
+//!
+//! The host's own addresses lead to exposed ports from everywhere: from other computers, from the host itself (127.0.0.1
+//! included) and from machines. Everything else that other networks send towards the lab network is dropped.
+//!
+//! 127.0.0.1 needs `route_localnet` on the bridge, so that a packet of the loopback network may leave by it after
+//! translation. What that would allow besides, packets from the lab network to services on the loopback addresses, `guard`
+//! drops before anything else sees them; and the gateway of an environment, an ordinary kernel without that setting, never
+//! forwards such a packet in the first place. `wardian-network` loads this table before it sets `route_localnet`.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use wardian_model::{environment::Exposure, spec::Protocol};
+
+use super::{
+    lab::LabConfig,
+    text::{chain, collection, counters, replace_table, rules},
+};
+
+/// The name of our table for a bridge: of characters nft takes.
+pub(super) fn table_name(bridge: &str) -> String {
+    let word: String = bridge.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("wardian_{word}")
+}
+
+/// `table inet wardian_<bridge>`.
+pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
+    let (bridge, lab, host) = (&config.bridge, config.prefix.trunc(), config.address());
+    let ports = |protocol: Protocol| {
+        let mut map: BTreeMap<u16, (Ipv4Addr, u16)> = BTreeMap::new();
+        for exposure in exposures.iter().filter(|e| e.protocol == protocol) {
+            map.entry(exposure.at.get()).or_insert((exposure.address, exposure.port.get()));
+        }
+        map.into_iter().map(|(at, (address, port))| format!("{at} : {address} . {port}"))
+    };
+    let translate = |condition: &str| {
+        [Protocol::Tcp, Protocol::Udp].map(|p| {
+            format!("{condition}fib daddr type local meta l4proto {p} dnat ip to {p} dport map @{p}_ports")
+        })
+    };
+
+    let body = [
+        counters(&["forged", "loopback", "not_exposed"]),
+        collection("map", "tcp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Tcp)),
+        collection("map", "udp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Udp)),
+        chain(
+            "guard",
+            "filter hook prerouting priority raw; policy accept",
+            &rules![
+                format!("iifname \"{bridge}\" ip daddr 127.0.0.0/8 counter name loopback drop"),
+                format!("iifname \"{bridge}\" ip saddr != {lab} counter name forged drop"),
+                format!("iifname \"{bridge}\" meta nfproto ipv6 counter name forged drop"),
+                format!("iifname != {{ \"{bridge}\", \"lo\" }} ip saddr {lab} counter name forged drop"),
+            ],
+        ),
+        chain("inward", "nat hook prerouting priority dstnat; policy accept", &translate("")),
+        chain("from_host", "nat hook output priority -100; policy accept", &translate("")),
+        chain(
+            "outward",
+            "nat hook postrouting priority srcnat; policy accept",
+            &rules![
+                format!("oifname \"{bridge}\" ip saddr 127.0.0.0/8 snat ip to {host}"),
+                // A machine that came by the host's address must see the answer come from there.
+                format!("oifname \"{bridge}\" ip saddr {lab} ct status dnat snat ip to {host}"),
+                format!("oifname != {{ \"{bridge}\", \"lo\" }} ip saddr {lab} ip daddr != {lab} masquerade"),
+            ],
+        ),
+        chain(
+            "forward",
+            "filter hook forward priority filter; policy accept",
+            &rules![
+                // Where br_netfilter is on, frames between environments come through here too.
+                format!("iifname \"{bridge}\" oifname \"{bridge}\" accept"),
+                format!("oifname \"{bridge}\" ct state established,related accept"),
+                format!("oifname \"{bridge}\" ct status dnat accept"),
+                format!("oifname \"{bridge}\" counter name not_exposed drop"),
+            ],
+        ),
+    ]
+    .concat();
+    replace_table("inet", &table_name(bridge), &body)
+}

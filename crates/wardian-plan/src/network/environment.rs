@@ -1,0 +1,110 @@
+//! The network of one environment, from its record.
+
+use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
+
+use super::{
+    BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins,
+};
+use ipnet::Ipv4Net;
+
+/// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up
+/// from 0x8000_0000; this is the last number before those.
+pub const GATEWAY_MAC: MacAddress = MacAddress::local(0x7fff_ffff);
+
+/// The switch's name: the same in every environment, for each has a namespace of its own.
+pub(super) const BRIDGE: &str = "br0";
+/// The edge's name inside.
+pub(super) const EDGE: &str = "edge";
+/// The mark of packets that must go out by the edge.
+pub(super) const OUTWARD: u32 = 0x5744;
+
+/// In seconds. An answer never changes, so a long lease only spares traffic; a day is what clients expect.
+const LEASE: u32 = 86_400;
+
+/// The user a machine's QEMU runs as.
+///
+/// 1,900,000,000 and up is outside of what anybody else hands out: system and login users (below 65536), systemd's
+/// dynamic users (61184 to 65519), sub-uids (from 100,000, usually to some 600 million), and systemd's containers (up to
+/// 0x6FFFFFFF = 1,879,048,191); and it stays below 2³¹, where some programs see negative numbers.
+#[must_use]
+pub const fn machine_uid(slot: u16) -> u32 {
+    1_900_000_000 + slot as u32
+}
+
+/// The network of one environment.
+#[must_use]
+pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
+    let network = &record.spec.network;
+    let subnet = network.subnet.trunc();
+    let gateway = network.gateway();
+
+    let taps: Vec<TapPlan> = record
+        .identities
+        .iter()
+        .map(|(machine, identity)| TapPlan {
+            // The slot, not the position: the name must not move when the machines' order does.
+            name: format!("tap{}", identity.slot),
+            machine: machine.clone(),
+            owner: machine_uid(identity.slot),
+            mac: identity.inside.mac,
+            address: identity.inside.address,
+        })
+        .collect();
+
+    let leases = record
+        .identities
+        .values()
+        .map(|i| LeasePlan { mac: i.inside.mac, address: i.inside.address, hostname: i.inside.hostname.clone() })
+        .collect();
+
+    let mut hosts: Vec<_> = Vec::with_capacity(record.identities.len());
+    for identity in record.identities.values() {
+        hosts.push((identity.inside.hostname.clone(), identity.inside.address));
+    }
+    for (machine, identity) in &record.identities {
+        // A hostname wins over another machine's name. Both follow the rules of a label, so this never fails.
+        if let Ok(name) = wardian_model::name::Hostname::new(machine.as_str())
+            && !hosts.iter().any(|(taken, _)| *taken == name)
+        {
+            hosts.push((name, identity.inside.address));
+        }
+    }
+
+    NetworkPlan {
+        environment: record.id,
+        bridge: BridgePlan {
+            name: BRIDGE.into(),
+            mac: GATEWAY_MAC,
+            address: Ipv4Net::new(gateway, subnet.prefix_len()).unwrap_or(subnet),
+            mtu: lab.mtu,
+        },
+        edge: EdgePlan {
+            outer: format!("we{}", record.edge.slot),
+            inner: EDGE.into(),
+            lab_bridge: lab.bridge.clone(),
+            mac: record.edge.mac,
+            addresses: record.identities.values().map(|i| i.outside.address).collect(),
+            lab: lab.prefix.trunc(),
+            gateway: lab.address(),
+            mtu: lab.mtu,
+            outward_mark: OUTWARD,
+        },
+        dhcp: DhcpPlan {
+            server: gateway,
+            subnet,
+            domain: network.domain.clone(),
+            mtu: lab.mtu,
+            lease_seconds: LEASE,
+            leases,
+        },
+        dns: DnsPlan {
+            address: gateway,
+            domain: network.domain.clone(),
+            subnet,
+            hosts,
+            forward: record.fence != Fence::Sealed,
+        },
+        nftables: crossing::table(record) + &pins::table(&taps),
+        taps,
+    }
+}

@@ -1,0 +1,50 @@
+//! The lab network of a host: one bridge, one prefix, and the ports of the host that lead inside.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use wardian_model::environment::Exposure;
+
+use super::{LabPlan, entrance};
+
+/// What a host's administrator may choose about the lab network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct LabConfig {
+    /// The bridge's name; `wardian0` by default. 15 bytes at most, as the kernel wants.
+    pub bridge: String,
+    /// The prefix public addresses come from; 10.86.0.0/16 by default.
+    pub prefix: Ipv4Net,
+    /// In bytes; 1500 by default. Environments inside have the same.
+    pub mtu: u16,
+}
+
+impl Default for LabConfig {
+    fn default() -> Self {
+        Self { bridge: "wardian0".into(), prefix: Ipv4Net::new_assert(Ipv4Addr::new(10, 86, 0, 0), 16), mtu: 1500 }
+    }
+}
+
+impl LabConfig {
+    /// The host's own address on the lab network: the last one before the broadcast address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.prefix.broadcast().to_bits().saturating_sub(1))
+    }
+}
+
+/// What the daemon's network namespace shall look like, with `exposures` of all environments of this host.
+///
+/// When two exposures want the same port of the host, the first one has it; the allocation lets that not happen.
+#[must_use]
+pub fn lab(config: &LabConfig, exposures: &[Exposure]) -> LabPlan {
+    LabPlan {
+        bridge: config.bridge.clone(),
+        prefix: config.prefix.trunc(),
+        address: config.address(),
+        mtu: config.mtu,
+        table: entrance::table_name(&config.bridge),
+        nftables: entrance::table(config, exposures),
+    }
+}

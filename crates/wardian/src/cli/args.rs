@@ -1,0 +1,376 @@
+//! The command line, defined once: parsing, help, man pages and completions all come from these types.
+//!
+//! What a command does is for the module of its name; how targets are written is for [`super::target`].
+
+use std::{num::NonZeroU16, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use wardian_model::{
+    name::{EnvironmentName, ImageName, MachineName},
+    span::Span,
+};
+
+use super::target::{HostAddress, Location, MachineTarget, PortTarget};
+use crate::config::{Accelerator, LabPrefix};
+
+const AFTER_HELP: &str = "\
+Data goes to standard output; messages, progress and errors go to standard error.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the operation goes on).
+`exec` ends with the status of the command it ran.
+
+With --json, standard output carries one JSON document (one per line where a command follows something), and an
+error is one line on standard error: {\"error\":{\"message\":…,\"hint\":…,\"details\":[…]}}";
+
+/// Sealed environments of virtual machines: the inside never changes, only the outside does
+#[derive(Debug, Parser)]
+#[command(name = "wardian", version, after_help = AFTER_HELP, max_term_width = 110, infer_subcommands = false)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The host to talk to: unix:///PATH of its socket
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "WARDIAN_HOST",
+        hide_env_values = true,
+        default_value = HostAddress::DEFAULT,
+        value_hint = ValueHint::Url
+    )]
+    pub(crate) host: HostAddress,
+    /// Print no progress and no messages; errors and data are still printed
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print what is going on in more detail; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up the environment a file describes, and wait until all its machines are ready
+    Up(Up),
+    /// List the environments
+    Ls,
+    /// Say what is wrong and what to do about it; of one environment, how each machine stands
+    Status(Status),
+    /// Print what happened, oldest first
+    Events(Events),
+    /// Stop the machines of environments; disks and identities are kept
+    Down(Change),
+    /// Start the machines of environments again
+    Start(Change),
+    /// Remove environments with everything that belongs to them
+    Rm(Change),
+    /// Make new environments whose inside is the same and whose outside is their own
+    Clone(CloneEnvironment),
+    /// Print the inside and outside identities of an environment's machines
+    Addresses(Addresses),
+    /// Let the outside reach a port of a machine
+    Expose(Expose),
+    /// Run a command in a machine, through its guest agent
+    Exec(Exec),
+    /// Attach to a machine's serial console
+    Console(Console),
+    /// Copy files into or out of a machine, through its guest agent
+    Cp(Copy),
+    /// Images that machines start from
+    #[command(subcommand)]
+    Image(Image),
+    /// The host itself
+    #[command(subcommand)]
+    Host(Host),
+    /// Run the daemon of this host
+    Daemon(Daemon),
+    /// Print the JSON Schema of the environment file
+    Schema,
+    /// Print the OpenAPI document of the API
+    Openapi,
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Write the man pages into a folder
+    Man(Man),
+    /// Write the completions and man pages that are checked in
+    #[command(hide = true)]
+    Generate(Generate),
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardian up examples/store.yaml
+  wardian up examples/store.yaml --name store-2
+  wardian up --check examples/store.yaml")]
+pub(crate) struct Up {
+    /// The environment file; - is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The name of the environment, instead of the one in the file
+    #[arg(long)]
+    pub(crate) name: Option<EnvironmentName>,
+    /// Only check the file: its form here, and whether it fits the host when a daemon answers
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) check: bool,
+    /// Don't wait until the machines are ready
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The environment; without it, whatever needs attention on the whole host
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: Option<EnvironmentName>,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only what happened to this environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: Option<EnvironmentName>,
+    /// Go on printing what happens
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `down`, `start`, `rm`.
+#[derive(Debug, Args)]
+pub(crate) struct Change {
+    /// The environments
+    #[arg(value_name = "ENV", required = true)]
+    pub(crate) environments: Vec<EnvironmentName>,
+    /// Don't wait until it is done
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `clone`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardian clone store store-2
+  wardian clone class student --count 30     makes student-1 to student-30")]
+pub(crate) struct CloneEnvironment {
+    /// The environment to clone
+    #[arg(value_name = "ENV")]
+    pub(crate) source: EnvironmentName,
+    /// The name of the clone; with --count above 1, NAME-1, NAME-2 and so on
+    #[arg(value_name = "NAME")]
+    pub(crate) name: EnvironmentName,
+    /// How many clones
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+    /// Don't wait until the machines are ready
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `addresses`.
+#[derive(Debug, Args)]
+pub(crate) struct Addresses {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// Only this machine
+    #[arg(value_name = "MACHINE")]
+    pub(crate) machine: Option<MachineName>,
+}
+
+/// `expose`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardian expose store/web:80
+  wardian expose store/web:80 --at 8080
+  wardian expose store/dns:53/udp --remove")]
+pub(crate) struct Expose {
+    /// The machine and its port; TCP unless /udp
+    #[arg(value_name = "ENV/MACHINE:PORT[/udp]")]
+    pub(crate) target: PortTarget,
+    /// The port of the host that leads there; a free one is chosen without
+    #[arg(long, value_name = "PORT", conflicts_with = "remove")]
+    pub(crate) at: Option<NonZeroU16>,
+    /// Close it again
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The command's output is passed on, and wardian ends with its exit status, or with 128 + N when signal N ended it.
+When the command could not be run at all, wardian says why and ends with 1.
+
+Example:
+  wardian exec store/web -- sh -c 'uptime; df -h'")]
+pub(crate) struct Exec {
+    /// The machine
+    #[arg(value_name = "ENV/MACHINE")]
+    pub(crate) target: MachineTarget,
+    /// Pass standard input on, up to its end
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// How long the command may take, as in 90s or 5m; 60s by default
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<Span>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `console`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the console printed last comes first. Detach with ctrl-]. When standard input is not a terminal, what the
+console prints is passed on until it ends.")]
+pub(crate) struct Console {
+    /// The machine
+    #[arg(value_name = "ENV/MACHINE")]
+    pub(crate) target: MachineTarget,
+    /// Only print what the console printed last, and end
+    #[arg(long)]
+    pub(crate) tail: bool,
+}
+
+/// `cp`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+One side is ENV/MACHINE:PATH with an absolute PATH, the other a local path (write ./a/b:c for a local name with a
+colon). A destination that is a folder, or ends in /, keeps the file's name. Permission bits are kept.
+
+Examples:
+  wardian cp site.tar store/web:/tmp/
+  wardian cp store/web:/var/log/messages .
+  wardian cp -r site store/web:/srv")]
+pub(crate) struct Copy {
+    /// What to copy
+    #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
+    pub(crate) source: Location,
+    /// Where to
+    #[arg(value_name = "DST", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: Location,
+    /// Copy a folder with all it contains (the machine needs `tar`)
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+/// `image …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Import a disk: qcow2, raw, vmdk, vhdx or vhd
+    Import(ImageImport),
+    /// List the images
+    Ls,
+    /// Remove images that no machine uses
+    Rm(ImageRemove),
+}
+
+/// `image import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageImport {
+    /// The name machines call it by
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ImageName,
+    /// The disk, on the host
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// A kernel to boot directly, instead of the disk's boot loader
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) kernel: Option<PathBuf>,
+    /// The kernel's initial RAM disk
+    #[arg(long, value_name = "FILE", requires = "kernel", value_hint = ValueHint::FilePath)]
+    pub(crate) initrd: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    pub(crate) command_line: Option<String>,
+}
+
+/// `image rm`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageRemove {
+    /// The images
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<ImageName>,
+}
+
+/// `host …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Host {
+    /// Say whether this host has what Wardian needs, and what to do where it hasn't
+    Check,
+}
+
+/// `daemon`.
+#[derive(Debug, Args)]
+#[command(after_long_help = crate::config::HELP)]
+pub(crate) struct Daemon {
+    /// The configuration; /etc/wardian/wardian.toml by default, if it exists
+    #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where records and disks are kept
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_directory: Option<PathBuf>,
+    /// Where sockets and what else must not outlive a boot is kept
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) run_directory: Option<PathBuf>,
+    /// The socket of the API
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+    /// The group that may use the socket
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) socket_group: Option<String>,
+    /// The bridge of the lab network
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab_bridge: Option<String>,
+    /// The addresses of the lab network
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) lab_prefix: Option<LabPrefix>,
+    /// How guests' instructions are run
+    #[arg(long, value_name = "HOW")]
+    pub(crate) accelerator: Option<Accelerator>,
+    /// The QEMU to run machines with
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) qemu: Option<PathBuf>,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder; it is made if need be
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: PathBuf,
+}
+
+/// `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// The packaging folder
+    #[arg(long, value_name = "DIR", default_value = "packaging")]
+    pub(crate) directory: PathBuf,
+    /// Change nothing; fail when a file is not what it would be made to be
+    #[arg(long)]
+    pub(crate) check: bool,
+}

@@ -1,0 +1,42 @@
+//! `wardian expose`: a port of a machine that the outside may reach.
+
+use wardian_api::wire::{ExposeRequest, Exposure, UnexposeQuery};
+
+use super::{Session, args, failure::Failure, table::table};
+
+pub(crate) async fn run(session: &Session, arguments: args::Expose) -> Result<(), Failure> {
+    let target = arguments.target;
+    let (client, environment) = (session.client().await?, target.environment.as_str());
+    let (machine, port, protocol) = (target.machine.to_string(), target.port.get(), target.protocol);
+    if arguments.remove {
+        let query = UnexposeQuery { machine, port, protocol: protocol.into() };
+        client.unexpose(environment, &query).await?;
+        session.output.message(format_args!("{environment}/{}: port {port}/{protocol} is closed", target.machine));
+        return Ok(());
+    }
+    let request = ExposeRequest { machine, port, protocol: protocol.into(), at: arguments.at.map(Into::into) };
+    let exposure = client.expose(environment, &request).await?;
+    if session.output.json { session.output.json(&exposure) } else { session.output.data(render(&exposure)) }
+}
+
+fn render(exposure: &Exposure) -> String {
+    table(["MACHINE", "PORT", "OUTSIDE", "HOST PORT"], [[
+        exposure.machine.clone(),
+        format!("{}/{}", exposure.port, exposure.protocol.word()),
+        format!("{}:{}", exposure.address, exposure.port),
+        exposure.at.to_string(),
+    ]])
+}
+
+#[cfg(test)]
+mod tests {
+    use wardian_api::wire::Protocol;
+
+    use super::*;
+    use crate::cli::fixtures::exposure;
+
+    #[test]
+    fn an_exposed_port_says_how_it_is_reached() {
+        insta::assert_snapshot!(render(&exposure(53, Protocol::Udp, 5353)), @"");
+    }
+}

@@ -1,0 +1,173 @@
+//! Values on the wire, as tests of rendering want them.
+
+use wardian_api::wire::*;
+
+pub(crate) const NOW: &str = "2026-03-01T12:00:00Z";
+
+pub(crate) fn summary() -> EnvironmentSummary {
+    EnvironmentSummary {
+        name: "store".into(),
+        id: "00000000000000aa".into(),
+        phase: EnvironmentPhase::Running,
+        machines_total: 2,
+        machines_ready: 2,
+        created: "2026-03-01T11:55:00Z".into(),
+        fence: Fence::OutOnly,
+        origin: Origin::File,
+        problem: None,
+    }
+}
+
+pub(crate) fn clone_summary() -> EnvironmentSummary {
+    EnvironmentSummary {
+        name: "store-2".into(),
+        phase: EnvironmentPhase::Starting,
+        machines_ready: 0,
+        created: "2026-03-01T11:59:52Z".into(),
+        fence: Fence::Sealed,
+        origin: Origin::Clone { name: "store".into(), id: "00000000000000aa".into(), cut: "00000000000000cc".into() },
+        ..summary()
+    }
+}
+
+pub(crate) fn failed_summary() -> EnvironmentSummary {
+    EnvironmentSummary {
+        name: "shop".into(),
+        phase: EnvironmentPhase::Failed,
+        machines_ready: 1,
+        created: "2026-02-01T12:00:00Z".into(),
+        problem: Some(problem()),
+        ..summary()
+    }
+}
+
+pub(crate) fn problem() -> Problem {
+    Problem {
+        message: "machine web did not become ready within 5m: nothing accepts connections on tcp 80".into(),
+        hint: Some("`wardian console shop/web` shows what it prints".into()),
+        details: vec!["[    3.1] init: start".into(), "[    3.2] httpd: Address in use".into()],
+    }
+}
+
+pub(crate) fn machine(name: &str, n: u8) -> MachineDetail {
+    MachineDetail {
+        name: name.into(),
+        phase: MachinePhase::Ready,
+        why: None,
+        problem: None,
+        image: "micro".into(),
+        memory_bytes: 192 << 20,
+        cpus: 1,
+        agent: Agent::Answers { version: "10.0.2".into() },
+        pid: Some(4000 + u32::from(n)),
+        since: Some("2026-03-01T11:55:01Z".into()),
+        ready_after_ms: Some(3_849),
+        inside: inside(name, n),
+        outside: outside(n),
+        exposed: Vec::new(),
+    }
+}
+
+fn inside(name: &str, n: u8) -> Inside {
+    Inside {
+        hostname: format!("{name}-server"),
+        fqdn: format!("{name}-server.lab.contoso.com"),
+        address: format!("192.168.23.{n}"),
+        mac: format!("52:57:00:00:00:{n:02x}"),
+        uuid: "6b1c0a52-7f0e-4f3a-9a53-1f1f6f1d0001".into(),
+    }
+}
+
+fn outside(n: u8) -> Outside {
+    Outside { address: format!("10.86.0.{n}"), mac: "52:57:01:00:00:07".into() }
+}
+
+pub(crate) fn exposure(port: u16, protocol: Protocol, at: u16) -> Exposure {
+    Exposure { machine: "web".into(), port, protocol, at, address: "10.86.0.1".into() }
+}
+
+pub(crate) fn detail() -> EnvironmentDetail {
+    let web = MachineDetail { exposed: vec![exposure(80, Protocol::Tcp, 20000)], ..machine("web", 1) };
+    let db = MachineDetail { agent: Agent::Silent, ready_after_ms: Some(65_000), ..machine("db", 2) };
+    EnvironmentDetail {
+        summary: summary(),
+        machines: vec![web, db],
+        subnet: "192.168.23.0/24".into(),
+        domain: "lab.contoso.com".into(),
+        gateway: "192.168.23.254".into(),
+        operation: None,
+        lineage: Vec::new(),
+    }
+}
+
+pub(crate) fn failed_detail() -> EnvironmentDetail {
+    let web = MachineDetail {
+        phase: MachinePhase::Failed,
+        problem: Some(problem()),
+        agent: Agent::Unknown,
+        ready_after_ms: None,
+        ..machine("web", 1)
+    };
+    let old = MachineDetail {
+        phase: MachinePhase::Stopped,
+        why: Some("the guest shut down".into()),
+        agent: Agent::Unknown,
+        ready_after_ms: None,
+        ..machine("old", 3)
+    };
+    let steps = [("network", StepState::Done), ("web: ready", StepState::Doing), ("old: start", StepState::Waiting)];
+    EnvironmentDetail {
+        summary: failed_summary(),
+        machines: vec![web, old],
+        operation: Some(operation("shop", &steps)),
+        ..detail()
+    }
+}
+
+pub(crate) fn addresses() -> AddressList {
+    let both = |name: &str, n, exposed| Addresses { machine: name.into(), inside: inside(name, n), outside: outside(n), exposed };
+    let exposed = vec![exposure(80, Protocol::Tcp, 20000), exposure(53, Protocol::Udp, 5353)];
+    AddressList { environment: "store".into(), addresses: vec![both("web", 1, exposed), both("db", 2, Vec::new())] }
+}
+
+pub(crate) fn host_report() -> HostReport {
+    let check = |name: &str, verdict, message: &str, hint: Option<&str>| Check {
+        name: name.into(),
+        verdict,
+        message: message.into(),
+        hint: hint.map(Into::into),
+    };
+    HostReport {
+        checks: vec![
+            check("qemu", Verdict::Ok, "QEMU 10.0.2 at /usr/bin/qemu-system-x86_64", None),
+            check("accelerator", Verdict::Warning, "tcg: /dev/kvm is there but hangs guests", Some("enable nested virtualization")),
+            check("nftables", Verdict::Failed, "nft is not installed", Some("install the package nftables")),
+        ],
+    }
+}
+
+pub(crate) fn operation(environment: &str, steps: &[(&str, StepState)]) -> Operation {
+    Operation {
+        id: "00000000000000bb".into(),
+        kind: OperationKind::Up,
+        environment: environment.into(),
+        environment_id: "00000000000000aa".into(),
+        created: "2026-03-01T11:55:00Z".into(),
+        steps: steps.iter().map(|(name, state)| Step { name: (*name).into(), state: *state, note: None }).collect(),
+        state: OperationState::Running,
+        finished: None,
+        problem: None,
+    }
+}
+
+pub(crate) fn image() -> Image {
+    Image {
+        name: "micro".into(),
+        digest: "c0ffee0123456789c0ffee0123456789c0ffee0123456789c0ffee0123456789".into(),
+        virtual_size_bytes: 1 << 30,
+        disk_size_bytes: 12 << 20,
+        format: "raw".into(),
+        kernel: true,
+        imported: "2026-03-01T10:00:00Z".into(),
+    }
+}

@@ -1,0 +1,53 @@
+//! `wardian host`: what this host can do, and what it lacks.
+
+use wardian_api::wire::{HostReport, Verdict};
+
+use super::{Session, args, failure::Failure, output::Style, table::table};
+
+pub(crate) async fn run(session: &Session, command: args::Host) -> Result<(), Failure> {
+    match command {
+        args::Host::Check => check(session).await,
+    }
+}
+
+/// Ends with 1 when something that environments need is missing, so that scripts may ask.
+async fn check(session: &Session) -> Result<(), Failure> {
+    let report = session.client().await?.host_report().await?;
+    if session.output.json {
+        session.output.json(&report)?;
+    } else {
+        session.output.data(render(&report, session.output.data_style))?;
+    }
+    if report.ok() { Ok(()) } else { Err(Failure::Exit(1)) }
+}
+
+fn render(report: &HostReport, style: Style) -> String {
+    let checks = report.checks.iter().map(|check| {
+        let verdict = match check.verdict {
+            Verdict::Ok => style.good("ok"),
+            Verdict::Warning => style.mark("warning"),
+            Verdict::Failed => style.bad("failed"),
+        };
+        [check.name.clone(), verdict, check.message.clone()]
+    });
+    table(["CHECK", "VERDICT", "FOUND"], checks) + &hints(report, style)
+}
+
+/// What to do about whatever isn't as it should be.
+fn hints(report: &HostReport, style: Style) -> String {
+    let wanting = report.checks.iter().filter(|check| check.verdict != Verdict::Ok);
+    wanting
+        .filter_map(|check| Some(format!("{} {}: {}\n", style.mark("hint:"), check.name, check.hint.as_ref()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::host_report;
+
+    #[test]
+    fn checks_are_a_table_with_hints_below() {
+        insta::assert_snapshot!(render(&host_report(), Style::PLAIN), @"");
+    }
+}

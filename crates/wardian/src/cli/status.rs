@@ -1,0 +1,211 @@
+//! `wardian status`: what is wrong and what to do about it; of one environment, how each machine stands.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use wardian_api::wire::{
+    Agent, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport, MachineDetail,
+    MachinePhase, Operation, OperationState, Origin, Problem, StepState, Verdict,
+};
+
+use super::{
+    Session,
+    addresses::exposed,
+    args,
+    failure::Failure,
+    ls::since,
+    output::Style,
+    table::{age, duration, table},
+};
+
+pub(crate) async fn run(session: &Session, arguments: args::Status) -> Result<(), Failure> {
+    let style = session.output.data_style;
+    let client = session.client().await?;
+    match arguments.environment {
+        Some(environment) => {
+            let detail = client.environment(environment.as_str()).await?;
+            if session.output.json {
+                return session.output.json(&detail);
+            }
+            session.output.data(environment_text(&detail, Timestamp::now(), style))
+        }
+        None => {
+            let (host, environments) = tokio::try_join!(client.host_report(), client.environments())?;
+            let list = EnvironmentList { environments };
+            if session.output.json {
+                return session.output.json(&Overview { ok: well(&host, &list), host, environments: list.environments });
+            }
+            session.output.data(overview_text(&host, &list, style))
+        }
+    }
+}
+
+/// `status --json` without an environment.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Overview {
+    /// Whether nothing needs attention.
+    ok: bool,
+    /// The host.
+    host: HostReport,
+    /// All environments.
+    environments: Vec<EnvironmentSummary>,
+}
+
+/// Whether an environment needs someone to look at it. What is still on its way doesn't.
+fn wants_attention(environment: &EnvironmentSummary) -> bool {
+    environment.problem.is_some()
+        || matches!(environment.phase, EnvironmentPhase::Failed | EnvironmentPhase::Degraded)
+}
+
+fn well(host: &HostReport, list: &EnvironmentList) -> bool {
+    host.checks.iter().all(|check| check.verdict == Verdict::Ok) && !list.environments.iter().any(wants_attention)
+}
+
+fn overview_text(host: &HostReport, list: &EnvironmentList, style: Style) -> String {
+    let mut text = String::new();
+    for check in host.checks.iter().filter(|check| check.verdict != Verdict::Ok) {
+        let verdict = if check.verdict == Verdict::Failed { style.bad("failed") } else { style.mark("warning") };
+        let _ = writeln!(text, "host: {}: {verdict}: {}", check.name, check.message);
+        advise(&mut text, check.hint.as_deref(), style);
+    }
+    for environment in list.environments.iter().filter(|environment| wants_attention(environment)) {
+        let _ = write!(text, "{}: {}", environment.name, style.phase(environment.phase.word()));
+        match &environment.problem {
+            Some(problem) => {
+                let _ = writeln!(text, ": {}", problem.message);
+                advise(&mut text, problem.hint.as_deref(), style);
+            }
+            None => {
+                let (ready, total) = (environment.machines_ready, environment.machines_total);
+                let _ = writeln!(text, ": {ready} of {total} machines ready");
+                advise(&mut text, Some(&format!("`wardian status {}` shows each machine", environment.name)), style);
+            }
+        }
+    }
+    if text.is_empty() {
+        let count = list.environments.len();
+        let plural = if count == 1 { "environment" } else { "environments" };
+        text = format!("{}: {count} {plural}, none needs attention\n", style.good("all well"));
+    }
+    text
+}
+
+fn advise(text: &mut String, hint: Option<&str>, style: Style) {
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "  {} {hint}", style.mark("hint:"));
+    }
+}
+
+fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) -> String {
+    let summary = &detail.summary;
+    let mut text = format!("{}: {}", summary.name, style.phase(summary.phase.word()));
+    let _ = write!(text, ", {} of {} machines ready", summary.machines_ready, summary.machines_total);
+    let _ = write!(text, ", fence {}", summary.fence.word());
+    if let Some(seconds) = since(&summary.created, now) {
+        let _ = write!(text, ", {} old", age(seconds));
+    }
+    if let Origin::Clone { name, .. } = &summary.origin {
+        let _ = write!(text, ", cloned from {name}");
+    }
+    let _ = writeln!(text, "\ninside: {} in {}, gateway {}\n", detail.subnet, detail.domain, detail.gateway);
+    text += &table(
+        ["MACHINE", "PHASE", "READY AFTER", "AGENT", "INSIDE", "OUTSIDE", "EXPOSED", "WHY"],
+        detail.machines.iter().map(|machine| row(machine, style)),
+    );
+    if let Some(operation) = &detail.operation {
+        operation_text(&mut text, operation);
+    }
+    // The environment's own problem is often one of its machines'; it is said once.
+    let machines = detail.machines.iter().filter_map(|m| Some((format!("{}/{}", summary.name, m.name), m.problem.as_ref()?)));
+    let own = summary.problem.iter().map(|problem| (summary.name.clone(), problem));
+    let mut said: Vec<&Problem> = Vec::new();
+    for (of, problem) in machines.chain(own) {
+        if !said.contains(&problem) {
+            said.push(problem);
+            problem_text(&mut text, &of, problem, style);
+        }
+    }
+    text
+}
+
+fn row(machine: &MachineDetail, style: Style) -> [String; 8] {
+    let none = || "-".to_owned();
+    let agent = match &machine.agent {
+        Agent::Unknown => none(),
+        Agent::Answers { version } => format!("answers ({version})"),
+        Agent::Silent => "silent".to_owned(),
+    };
+    let why = match (&machine.problem, &machine.why, machine.phase) {
+        (Some(_), _, MachinePhase::Failed | MachinePhase::Paused) => "see below".to_owned(),
+        (_, Some(why), _) => why.clone(),
+        _ => none(),
+    };
+    [
+        machine.name.clone(),
+        style.phase(machine.phase.word()),
+        machine.ready_after_ms.map_or_else(none, duration),
+        agent,
+        machine.inside.address.clone(),
+        machine.outside.address.clone(),
+        exposed(&machine.exposed),
+        why,
+    ]
+}
+
+/// What is being done, or what last was and failed.
+fn operation_text(text: &mut String, operation: &Operation) {
+    if operation.state != OperationState::Running {
+        return;
+    }
+    let done = operation.steps.iter().filter(|step| step.state == StepState::Done).count();
+    let _ = writeln!(text, "\n{}: {done} of {} steps done", operation.kind.word(), operation.steps.len());
+    for step in operation.steps.iter().filter(|step| step.state == StepState::Doing) {
+        let note = step.note.as_ref().map(|note| format!("  {note}")).unwrap_or_default();
+        let _ = writeln!(text, "  {}{note}", step.name);
+    }
+}
+
+fn problem_text(text: &mut String, of: &str, problem: &Problem, style: Style) {
+    let _ = writeln!(text, "\n{} {of}: {}", style.bad("problem:"), problem.message);
+    for line in &problem.details {
+        let _ = writeln!(text, "  {line}");
+    }
+    if let Some(hint) = &problem.hint {
+        let _ = writeln!(text, "{} {hint}", style.mark("hint:"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::{NOW, clone_summary, detail, failed_detail, failed_summary, host_report, summary};
+
+    fn now() -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    #[test]
+    fn a_host_where_nothing_is_wrong_is_all_well() {
+        let list = EnvironmentList { environments: vec![summary(), clone_summary()] };
+        assert!(well(&HostReport::default(), &list));
+        insta::assert_snapshot!(overview_text(&HostReport::default(), &list, Style::PLAIN), @"");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_to_do() {
+        let list = EnvironmentList { environments: vec![summary(), failed_summary()] };
+        assert!(!well(&host_report(), &list));
+        insta::assert_snapshot!(overview_text(&host_report(), &list, Style::PLAIN), @"");
+    }
+
+    #[test]
+    fn an_environment_shows_its_machines() {
+        insta::assert_snapshot!(environment_text(&detail(), now(), Style::PLAIN), @"");
+    }
+
+    #[test]
+    fn a_failed_machine_shows_why_and_the_end_of_its_console() {
+        insta::assert_snapshot!(environment_text(&failed_detail(), now(), Style::PLAIN), @"");
+    }
+}

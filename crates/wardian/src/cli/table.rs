@@ -1,0 +1,86 @@
+//! Tables without borders: a line of headings, columns two spaces apart, no spaces at the end of a line.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// A table of these headings and rows.
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    // Rows are never wrapped: one thing is one line, for eyes as for scripts.
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+/// A length of time in one or two units: `3.8s`, `2m 5s`, `4h 10m`, `12d`.
+pub(crate) fn duration(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0..60 => format!("{}.{}s", seconds, milliseconds % 1000 / 100),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..172_800 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A length of time in its largest unit, for ages: `8s`, `5m`, `3h`, `12d`.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// An amount of bytes to three digits, which [`wardian_model::size::ByteSize`] doesn't round to: `4.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Precise enough: three digits are shown.
+    #[allow(clippy::cast_precision_loss)]
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 999.5 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(amount < 99.95);
+    format!("{amount:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_no_borders_and_no_trailing_spaces() {
+        let rows = [["store".into(), "running".into()], ["a-long-name".into(), String::new()]];
+        assert_eq!(table(["NAME", "PHASE"], rows), "NAME         PHASE\nstore        running\na-long-name\n");
+    }
+
+    #[test]
+    fn colours_do_not_widen_columns() {
+        let rows = [["\u{1b}[32mready\u{1b}[0m".into(), "x".into()], ["stopped".into(), "y".into()]];
+        let text = table(["PHASE", "WHY"], rows);
+        assert_eq!(text, "PHASE    WHY\n\u{1b}[32mready\u{1b}[0m    x\nstopped  y\n");
+    }
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        assert_eq!([0, 3_849, 59_999, 125_000, 15_000_000, 172_800_000].map(duration), [
+            "0.0s", "3.8s", "59.9s", "2m 5s", "4h 10m", "2d"
+        ]);
+        assert_eq!([8, 300, 7200, 172_800].map(age), ["8s", "5m", "2h", "2d"]);
+        assert_eq!([512, 4 << 20, 520_093_696, 1 << 30, 1023 << 20].map(size), [
+            "512 B", "4.0 MiB", "496 MiB", "1.0 GiB", "1.0 GiB"
+        ]);
+    }
+}

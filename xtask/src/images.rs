@@ -1,0 +1,134 @@
+//! Guest images: runs `images/NAME/build.sh` and keeps the result in `target/wardian-images/NAME` for as long as the
+//! script, its files and the versions of the packages it asks for stay the same.
+//!
+//! An image folder holds `image.json` (name, disk, kernel, initrd, command-line), which is what
+//! `wardian image import` takes. How a guest is put together is the business of its script.
+
+use crate::run;
+use anyhow::{Context, Result, bail};
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Which images to build.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Which {
+    /// The guest of all tests: busybox, agent, ready in seconds
+    Micro,
+    /// Debian 12 with cloud-init
+    #[value(name = "debian-12")]
+    Debian12,
+    /// Every one
+    All,
+}
+
+/// Packages whose version is an input of an image.
+fn packages(name: &str) -> &'static [&'static str] {
+    match name {
+        "micro" => &[
+            "busybox-static",
+            "curl",
+            "iperf3",
+            "libc6",
+            "linux-image-cloud-amd64",
+            "qemu-guest-agent",
+            "sg3-utils",
+        ],
+        _ => &["base-files", "cloud-init", "linux-image-cloud-amd64", "qemu-guest-agent", "systemd"],
+    }
+}
+
+/// Builds what is asked for, unless it is there already.
+pub(crate) fn build(which: Which) -> Result<()> {
+    let names: &[&str] = match which {
+        Which::Micro => &["micro"],
+        Which::Debian12 => &["debian-12"],
+        Which::All => &["micro", "debian-12"],
+    };
+    names.iter().try_for_each(|name| build_one(name))
+}
+
+/// Where an image is, or will be.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    run::target().join("wardian-images").join(name)
+}
+
+fn build_one(name: &str) -> Result<()> {
+    let folder = folder(name);
+    let key = key(name)?;
+    if fs::read_to_string(folder.join("key")).is_ok_and(|known| known == key) {
+        eprintln!("image {name} is there: {}", folder.display());
+        return Ok(());
+    }
+    eprintln!("building image {name}");
+    let start = Instant::now();
+    let parent = run::target().join("wardian-images");
+    fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    // Both are removed when dropped, so a build that fails leaves the old image and nothing else.
+    let work = scratch(&parent)?;
+    let out = scratch(&parent)?;
+    run::shown(
+        Command::new("bash")
+            .arg(run::repository().join("images").join(name).join("build.sh"))
+            .env("OUT", out.path())
+            .env("WORK", work.path()),
+    )?;
+    fs::write(out.path().join("key"), &key).context("cannot write the image's key")?;
+    let old = scratch(&parent)?;
+    if folder.exists() {
+        fs::rename(&folder, old.path().join("old")).context("cannot move the old image away")?;
+    }
+    let out = out.keep();
+    fs::rename(&out, &folder)
+        .with_context(|| format!("cannot move the image to {}", folder.display()))?;
+    eprintln!("image {name}: {} in {}", folder.display(), run::seconds(start.elapsed()));
+    Ok(())
+}
+
+fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new()
+        .prefix(".building-")
+        // Machines run as another user, and so does apt's download method.
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir_in(parent)
+        .with_context(|| format!("cannot create a folder in {}", parent.display()))
+}
+
+/// One line that changes when an input of the image does.
+fn key(name: &str) -> Result<String> {
+    let source = run::repository().join("images").join(name);
+    let mut files = Vec::new();
+    list(&source, &mut files)?;
+    files.sort();
+    if files.is_empty() {
+        bail!("{} is empty", source.display());
+    }
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.strip_prefix(&source)?.hash(&mut hasher);
+        fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
+    }
+    let policy = run::read(Command::new("apt-cache").arg("policy").args(packages(name)).env("LC_ALL", "C"))?;
+    for line in policy.lines().filter(|line| !line.starts_with(' ') || line.contains("Candidate:")) {
+        line.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
