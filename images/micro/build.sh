@@ -55,16 +55,8 @@ modules=$pool/lib/modules/$release
 
 # ---- kernel ---------------------------------------------------------------------------------------------------
 
-# QEMU enters an ELF kernel through its PVH note; that saves the guest unpacking itself, which costs a good part
-# of a second without hardware virtualization. The payload is an LZ4 legacy stream behind the setup code.
-offset=$(grep -aboP -m1 '\x02\x21\x4c\x18' "$pool/boot/vmlinuz-$release" | head -n 1 | cut -d: -f1 || true)
-if [ -n "$offset" ]; then
-    tail -c "+$((offset + 1))" "$pool/boot/vmlinuz-$release" | lz4 -d -q - - > "$OUT/kernel" 2>/dev/null || true
-fi
-if [ "$(head -c 4 "$OUT/kernel" 2>/dev/null | od -An -tx1 | tr -d ' ')" != 7f454c46 ]; then
-    echo "the kernel is not packed with LZ4: taking it as it is, booting takes a little longer" >&2
-    cp "$pool/boot/vmlinuz-$release" "$OUT/kernel"
-fi
+. "$here/../common/kernel.sh"
+boot_kernel "$pool/boot/vmlinuz-$release" "$OUT/kernel"
 
 # ---- helpers --------------------------------------------------------------------------------------------------
 

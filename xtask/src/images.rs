@@ -5,7 +5,7 @@
 //! `wardian image import` takes. How a guest is put together is the business of its script.
 
 use crate::run;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -28,15 +28,9 @@ pub(crate) enum Which {
 /// Packages whose version is an input of an image.
 fn packages(name: &str) -> &'static [&'static str] {
     match name {
-        "micro" => &[
-            "busybox-static",
-            "curl",
-            "iperf3",
-            "libc6",
-            "linux-image-cloud-amd64",
-            "qemu-guest-agent",
-            "sg3-utils",
-        ],
+        "micro" => {
+            &["busybox-static", "curl", "iperf3", "libc6", "linux-image-cloud-amd64", "qemu-guest-agent", "sg3-utils"]
+        }
         _ => &["base-files", "cloud-init", "linux-image-cloud-amd64", "qemu-guest-agent", "systemd"],
     }
 }
@@ -82,8 +76,7 @@ fn build_one(name: &str) -> Result<()> {
         fs::rename(&folder, old.path().join("old")).context("cannot move the old image away")?;
     }
     let out = out.keep();
-    fs::rename(&out, &folder)
-        .with_context(|| format!("cannot move the image to {}", folder.display()))?;
+    fs::rename(&out, &folder).with_context(|| format!("cannot move the image to {}", folder.display()))?;
     eprintln!("image {name}: {} in {}", folder.display(), run::seconds(start.elapsed()));
     Ok(())
 }
@@ -100,13 +93,12 @@ fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
 
 /// One line that changes when an input of the image does.
 fn key(name: &str) -> Result<String> {
-    let source = run::repository().join("images").join(name);
+    let source = run::repository().join("images");
     let mut files = Vec::new();
-    list(&source, &mut files)?;
-    files.sort();
-    if files.is_empty() {
-        bail!("{} is empty", source.display());
+    for folder in [name, "common"] {
+        list(&source.join(folder), &mut files)?;
     }
+    files.sort();
     let mut hasher = DefaultHasher::new();
     for file in files {
         file.strip_prefix(&source)?.hash(&mut hasher);
@@ -120,8 +112,7 @@ fn key(name: &str) -> Result<String> {
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

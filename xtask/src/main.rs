@@ -7,6 +7,7 @@ mod check;
 mod images;
 mod packages;
 mod run;
+mod tests;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +26,12 @@ enum Task {
         #[arg(default_value = "all")]
         name: images::Which,
     },
+    /// Run the tests: packages, checks, images, then unit, part and story tests
+    Test {
+        /// Leave out the stories, lints and documentation
+        #[arg(long)]
+        quick: bool,
+    },
     /// Formatting, lints, documentation, crate arrows, file sizes, licences
     Check,
     /// Install the packages the other tasks need
@@ -34,6 +41,7 @@ enum Task {
 fn main() -> std::process::ExitCode {
     let result = match Arguments::parse().task {
         Task::Images { name } => packages::ensure().and_then(|()| images::build(name)),
+        Task::Test { quick } => tests::run(quick),
         Task::Check => check::all(),
         Task::Packages => packages::ensure(),
     };

@@ -81,21 +81,13 @@ fn missing<'a>(names: &[&'a str]) -> Result<Vec<&'a str>> {
         .output()
         .context("cannot start dpkg-query: this task knows Debian and its children only")?;
     let known = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(names
-        .iter()
-        .copied()
-        .filter(|name| !known.lines().any(|line| line == format!("{name} installed")))
-        .collect())
+    Ok(names.iter().copied().filter(|name| !known.lines().any(|line| line == format!("{name} installed"))).collect())
 }
 
 fn qemu_is_there() -> bool {
-    let version = |program: &str| {
-        run::read(Command::new(program).arg("--version")).ok().and_then(|text| major(&text))
-    };
+    let version = |program: &str| run::read(Command::new(program).arg("--version")).ok().and_then(|text| major(&text));
     // Asked of the programs, not of dpkg: one built from source serves as well.
-    ["qemu-system-x86_64", "qemu-img"]
-        .iter()
-        .all(|program| version(program).is_some_and(|major| major >= QEMU_MAJOR))
+    ["qemu-system-x86_64", "qemu-img"].iter().all(|program| version(program).is_some_and(|major| major >= QEMU_MAJOR))
 }
 
 /// The first number before a dot: `QEMU emulator version 10.0.2`, `1:10.0.2+ds-2`.

@@ -30,19 +30,11 @@ pub(crate) fn shown(command: &mut Command) -> Result<()> {
 /// Runs a command and returns what it printed; on failure its standard error is part of the message.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let words = words(command);
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{words}`"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{words}`"))?;
     if !output.status.success() {
         bail!("`{words}` failed: {}\n{}", output.status, tail(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Whether a program of this name is on the PATH.
-pub(crate) fn exists(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    })
 }
 
 /// The cargo that runs this task.

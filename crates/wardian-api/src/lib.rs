@@ -8,6 +8,7 @@
 //! It carries requests and answers, and decides nothing about environments: that is the backend's.
 
 pub mod backend;
+pub mod host_backend;
 pub mod routes;
 pub mod server;
 mod sse;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use futures::Stream;
+use futures::stream::BoxStream;
 use hyper::{Method, StatusCode, header, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use wardian_api::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// A machine's console: raw bytes both ways.
 pub type Console = TokioIo<Upgraded>;
+
+/// What is told one after the other. It can be polled as it is; dropping it ends the connection.
+pub type Messages<'a, T> = BoxStream<'a, Result<T, ClientError>>;
 
 /// A daemon, reached through its socket.
 #[derive(Debug)]
@@ -211,7 +214,7 @@ impl Client {
     /// How an operation goes: as it stands, then again after every change; ends once it is done or has failed.
     ///
     /// When the daemon goes away, the stream waits for it to come back as long as `patience` says.
-    pub fn follow(&self, id: &str, patience: Patience) -> impl Stream<Item = Result<Operation, ClientError>> + Send {
+    pub fn follow<'a>(&'a self, id: &str, patience: Patience) -> Messages<'a, Operation> {
         streams::operation(&self.transport, id.to_owned(), patience)
     }
 
@@ -219,11 +222,7 @@ impl Client {
     ///
     /// When the daemon goes away, a following stream waits for it to come back as long as `patience` says, and goes
     /// on after the last event it gave.
-    pub fn events(
-        &self,
-        options: EventOptions,
-        patience: Patience,
-    ) -> impl Stream<Item = Result<Event, ClientError>> + Send {
+    pub fn events(&self, options: EventOptions, patience: Patience) -> Messages<'_, Event> {
         streams::events(&self.transport, options, patience)
     }
 
@@ -241,10 +240,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`]; what goes wrong later is the stream's last item.
-    pub async fn import_image(
-        &self,
+    pub async fn import_image<'a>(
+        &'a self,
         request: &ImportRequest,
-    ) -> Result<impl Stream<Item = Result<ImportProgress, ClientError>> + Send, ClientError> {
+    ) -> Result<Messages<'a, ImportProgress>, ClientError> {
         let body = self.transport.json(Some(request))?;
         let response = self.transport.send(Method::POST, "/v1/images", body, &[]).await?;
         Ok(sse::messages(&self.transport, response.into_body()))

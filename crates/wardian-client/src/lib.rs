@@ -14,7 +14,7 @@ mod sse;
 mod streams;
 mod transport;
 
-pub use client::{Client, Console};
+pub use client::{Client, Console, Messages};
 pub use error::ClientError;
 pub use files::FileContent;
 pub use streams::{EventOptions, Patience};

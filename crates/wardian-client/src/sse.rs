@@ -3,13 +3,13 @@
 //! A stream of the daemon says how it ends: with the event `end` when nothing more will come, with `error` and an
 //! error body when something went wrong. A connection that ends without either was interrupted.
 
-use futures::{Stream, stream};
+use futures::stream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use wardian_api::wire::ErrorBody;
 
-use crate::{ClientError, transport::Transport};
+use crate::{ClientError, Messages, transport::Transport};
 
 /// The longest event that is taken, in bytes; a daemon's are far below it.
 const LONGEST: usize = 16 << 20;
@@ -73,8 +73,7 @@ impl Parser {
 pub(crate) fn messages<'a, T: DeserializeOwned + Send + 'a>(
     transport: &'a Transport,
     body: Incoming,
-) -> impl Stream<Item = Result<T, ClientError>> + Send + 'a {
-    // Box::pin, so that callers can poll it without pinning it themselves.
+) -> Messages<'a, T> {
     Box::pin(stream::try_unfold(Some((body, Parser::default())), move |state| async move {
         let Some((mut body, mut parser)) = state else { return Ok(None) };
         loop {

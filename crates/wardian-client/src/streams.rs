@@ -3,18 +3,15 @@
 //! What is followed lives in the store, not in the daemon's memory: after a restart the same question has the same
 //! answer, continued. So a stream that is interrupted asks again, for as long as its patience lasts.
 
-use std::{
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use hyper::{Method, header};
 use serde::de::DeserializeOwned;
 use wardian_api::wire::{Event, Operation, OperationState, percent::encode};
 
 use crate::{
-    ClientError, sse,
+    ClientError, Messages, sse,
     transport::{Transport, empty},
 };
 
@@ -58,8 +55,6 @@ impl EventOptions {
     }
 }
 
-type Messages<'a, T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send + 'a>>;
-
 /// A question that can be asked again where its answer broke off.
 trait Question<T>: Send {
     /// The request's target, for what has not been answered yet.
@@ -92,19 +87,11 @@ impl Question<Event> for EventOptions {
     }
 }
 
-pub(crate) fn operation(
-    transport: &Transport,
-    id: String,
-    patience: Patience,
-) -> impl Stream<Item = Result<Operation, ClientError>> + Send {
+pub(crate) fn operation(transport: &Transport, id: String, patience: Patience) -> Messages<'_, Operation> {
     ask(transport, OfOperation(id), patience)
 }
 
-pub(crate) fn events(
-    transport: &Transport,
-    options: EventOptions,
-    patience: Patience,
-) -> impl Stream<Item = Result<Event, ClientError>> + Send {
+pub(crate) fn events(transport: &Transport, options: EventOptions, patience: Patience) -> Messages<'_, Event> {
     ask(transport, options, patience)
 }
 
@@ -116,11 +103,7 @@ struct State<'a, T, Q> {
     away: Option<Instant>,
 }
 
-fn ask<'a, T, Q>(
-    transport: &'a Transport,
-    question: Q,
-    patience: Patience,
-) -> impl Stream<Item = Result<T, ClientError>> + Send + 'a
+fn ask<'a, T, Q>(transport: &'a Transport, question: Q, patience: Patience) -> Messages<'a, T>
 where
     T: DeserializeOwned + Send + 'a,
     Q: Question<T> + 'a,
@@ -161,7 +144,7 @@ where
         none => {
             let headers = [(header::ACCEPT, "text/event-stream")];
             let response = transport.send(Method::GET, &state.question.target(), empty(), &headers).await?;
-            none.insert(Box::pin(sse::messages(transport, response.into_body())))
+            none.insert(sse::messages(transport, response.into_body()))
         }
     };
     messages.next().await.transpose()

@@ -1,6 +1,6 @@
 //! Which accelerator guests get: what was configured, or what was *proven* by booting a kernel, once per kernel and QEMU.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use wardian_machine::{self as machine, accelerator};
 use wardian_model::{
@@ -12,6 +12,9 @@ use wardian_model::{
 use wardian_store::Transaction;
 
 use crate::{config::HostConfig, records::Records, refusal::problem};
+
+/// How long a proof may take. A kernel that works gets there in well under a second.
+const PROOF: Duration = Duration::from_secs(5);
 
 /// The accelerator to use now, and whether that is settled for this run of the daemon.
 pub(crate) async fn choose(
@@ -27,7 +30,7 @@ pub(crate) async fn choose(
     if let Some(known) = known.map(|known| known.record).filter(|known| known.of == of) {
         return Ok((known.accelerator, true));
     }
-    let proof = accelerator::prove(&config.qemu, kernel).await;
+    let proof = accelerator::prove(&config.qemu, machine::Accelerator::Kvm, kernel, None, PROOF).await;
     let accelerator = if proof.usable { Accelerator::Kvm } else { Accelerator::Tcg };
     if !proof.usable {
         tracing::warn!(why = proof.why, "guests run without hardware virtualization, which is slower");

@@ -45,13 +45,17 @@ pub(crate) async fn ensure(
     let path = shared.paths.layer(*top);
     let base = match lower.last() {
         Some(layer) => shared.paths.layer(*layer),
-        None => shared.image(&disk.image).await?.disk,
+        None => shared.image(&disk.image)?.disk,
     };
-    shared
-        .vault
-        .overlay(&base, &path, size.map(ByteSize::as_bytes))
-        .await
-        .map_err(|error| problem(&error).hint(error.hint()))?;
+    // A layer appears under its name when it is whole, so one that is there needs no look inside.
+    if !path.exists() {
+        wardian_vault::overlay_on(shared.vault.tool(), &base, &path, size.map(ByteSize::as_bytes)).await.map_err(
+            |error| {
+                let hint = error.hint();
+                problem(&error).hint(hint)
+            },
+        )?;
+    }
     own(&path, uid, 0o600)?;
     Ok(path)
 }
@@ -64,7 +68,8 @@ pub(crate) async fn seal(shared: &Shared, disk: &Disk) -> Result<(), Problem> {
     }
 }
 
-fn own(path: &Path, uid: u32, mode: u32) -> Result<(), Problem> {
+/// Gives a file to a user (and its group of the same number), with these permissions.
+pub(crate) fn own(path: &Path, uid: u32, mode: u32) -> Result<(), Problem> {
     let failed = |error: std::io::Error| Problem::new(format!("{}: {error}", path.display()));
     chown(path, Some(uid), Some(uid)).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)
@@ -103,7 +108,7 @@ fn present(paths: &Paths) -> std::io::Result<BTreeSet<LayerId>> {
     let mut layers = BTreeSet::new();
     for entry in std::fs::read_dir(paths.layers())? {
         let name = entry?.file_name();
-        let id = name.to_str().and_then(|name| name.strip_suffix(".qcow2")).and_then(|id| id.parse().ok());
+        let id: Option<LayerId> = name.to_str().and_then(|name| name.strip_suffix(".qcow2")).and_then(|id| id.parse().ok());
         layers.extend(id);
     }
     Ok(layers)

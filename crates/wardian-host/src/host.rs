@@ -54,7 +54,7 @@ impl Host {
         let instance = state::prepare(&paths)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&paths.records()).await?);
         let records = Records::open(store).await?;
-        let vault = Vault::open(&paths.vault()).await?;
+        let vault = Vault::open(paths.vault())?;
         let network = Network::open(NetworkConfig::new(&config.run_directory, instance, config.lab.clone()))?;
         tracing::info!(state = %paths.state().display(), %version, "opened");
         Ok(Self { shared: Shared::new(config, paths, records, vault, network) })
@@ -69,6 +69,12 @@ impl Host {
         ready();
         tokio::join!(supervisor::run(self.shared.clone()), lab::keep(self.shared.clone(), plan));
         Ok(())
+    }
+
+    /// A word no other state directory has.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.shared.network.config().instance
     }
 
     /// What it was told.

@@ -26,7 +26,7 @@ pub(crate) async fn make(shared: &Shared) -> Result<LabPlan, wardian_network::Ne
         Ok((plan, _)) => plan,
         Err(_) => network::lab(&shared.config.lab, &exposures),
     };
-    shared.network.ensure_lab(&plan).await?;
+    let _changes = shared.network.ensure_lab(&plan).await?;
     Ok(plan)
 }
 
@@ -56,7 +56,7 @@ async fn apply(shared: &Shared, made: &mut LabPlan, wanted: LabPlan) {
         return;
     }
     match shared.network.ensure_lab(&wanted).await {
-        Ok(()) => *made = wanted,
+        Ok(_) => *made = wanted,
         Err(error) => tracing::error!(error = %problem(&error), "the lab network is not as it should be"),
     }
 }

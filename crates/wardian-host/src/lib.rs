@@ -6,11 +6,13 @@
 //! * [`paths`], [`state`]: the layout of the state and run directories.
 
 mod accelerator;
+mod check;
 mod config;
 mod controller;
 mod disks;
 mod host;
 mod lab;
+mod memory;
 pub mod paths;
 mod records;
 mod refusal;
@@ -20,8 +22,9 @@ mod shared;
 pub mod state;
 mod supervisor;
 
+pub use check::{HostCheck, HostVerdict};
 pub use config::HostConfig;
 pub use host::{Host, OpenError};
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
-pub use requests::{ImportRequest, MAX_MACHINES};
+pub use requests::{CheckedFile, EnvironmentWithMachines, ImportRequest};

@@ -98,6 +98,12 @@ impl Paths {
         self.machines().join(slot.to_string())
     }
 
+    /// The network namespace of an environment; `wardian-network` puts it there.
+    #[must_use]
+    pub fn namespace(&self, environment: EnvironmentId) -> PathBuf {
+        self.run.join("netns").join(environment.to_string())
+    }
+
     /// All runtime directories.
     #[must_use]
     pub fn machines(&self) -> PathBuf {

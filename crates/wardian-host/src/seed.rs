@@ -3,7 +3,7 @@
 //! Format: cloud-init's NoCloud data source. The instance id is the machine's SMBIOS UUID, which clones keep: to a guest,
 //! being cloned is no first boot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wardian_model::{
     environment::{EnvironmentRecord, MachineIdentity, Problem},
@@ -11,7 +11,9 @@ use wardian_model::{
     spec::{CloudInit, MachineSpec},
 };
 
-use crate::{refusal::problem, shared::Shared};
+use wardian_plan::network::machine_uid;
+
+use crate::{disks, refusal::problem, shared::Shared};
 
 /// The seed of a machine that has first-boot configuration; made when it isn't there.
 pub(crate) async fn ensure(
@@ -24,14 +26,11 @@ pub(crate) async fn ensure(
     let Some(cloud_init) = &spec.cloud_init else { return Ok(None) };
     let path = shared.paths.seed(environment.id, name);
     let files = [("meta-data", meta_data(identity, cloud_init)), ("user-data", user_data(cloud_init))];
-    let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect::<Vec<_>>();
-    let target = path.clone();
-    let made = tokio::task::spawn_blocking(move || wardian_vault::seed::build(&target, &files)).await;
-    match made {
-        Ok(Ok(())) => Ok(Some(path)),
-        Ok(Err(error)) => Err(problem(&error)),
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    make(shared, environment, &path, &files)?;
+    // A seed may hold secrets: the machine's own user reads it, and no other machine's.
+    disks::own(&path, machine_uid(identity.slot), 0o400)?;
+    Ok(Some(path))
 }
 
 fn meta_data(identity: &MachineIdentity, cloud_init: &CloudInit) -> String {
@@ -47,4 +46,21 @@ fn meta_data(identity: &MachineIdentity, cloud_init: &CloudInit) -> String {
 
 fn user_data(cloud_init: &CloudInit) -> String {
     cloud_init.user_data.clone().unwrap_or_else(|| "#cloud-config\n{}\n".to_owned())
+}
+
+/// Small enough to be written without a thread of its own.
+fn make(
+    shared: &Shared,
+    environment: &EnvironmentRecord,
+    path: &Path,
+    files: &[(&str, &[u8])],
+) -> Result<(), Problem> {
+    let failed = |error: &dyn std::error::Error| {
+        let mut problem = problem(error);
+        problem.message = format!("the seed disk can't be made: {}", problem.message);
+        problem
+    };
+    let directory = shared.paths.seeds(environment.id);
+    std::fs::create_dir_all(&directory).map_err(|error| failed(&error))?;
+    wardian_vault::seed::build(path, files).map_err(|error| failed(&error))
 }

@@ -15,7 +15,7 @@ use wardian_model::{
     name::MachineName,
 };
 use wardian_network::Network;
-use wardian_vault::{Image, Vault};
+use wardian_vault::{Digest, Image, Vault};
 
 use crate::{accelerator, config::HostConfig, paths::Paths, records::Records, refusal::problem};
 
@@ -63,8 +63,12 @@ impl Shared {
     }
 
     /// An image in the vault.
-    pub(crate) async fn image(&self, digest: &str) -> Result<Image, Problem> {
-        self.vault.image(digest).await.map_err(|error| problem(&error).hint(error.hint()))
+    pub(crate) fn image(&self, digest: &str) -> Result<Image, Problem> {
+        let digest: Digest = digest.parse().map_err(|error| problem(&error))?;
+        self.vault.image(&digest).map_err(|error| {
+            let hint = error.hint();
+            problem(&error).hint(hint)
+        })
     }
 
     /// How guests run here. Found out once; `kernel` is what a proof boots.

@@ -1,7 +1,7 @@
 //! Wardian's words as types: ids, specifications, records, phases, validation. No I/O, no clock, no tokio.
 //!
 //! * [`name`], [`id`], [`mac`], [`size`], [`span`]: the small values everything is made of;
-//! * [`spec`]: what a user asks for, every default explicit; [`file`]: reading it from YAML, with positions;
+//! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
 //! * [`environment`], [`machine`], [`image`], [`claim`], [`cut`], [`operation`], [`event`], [`host`]: the records in the store;
 //! * [`record`]: what makes a type a record, and where it is kept.

@@ -350,11 +350,7 @@ pub(crate) fn pin_tap(
 }
 
 /// Looks, and changes nothing. Runs in the daemon's namespace.
-pub(crate) fn observe(
-    plan: &NetworkPlan,
-    path: &Path,
-    loaded: Option<nft::Loaded>,
-) -> Result<Observed, NetworkError> {
+pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loaded>) -> Result<Observed, NetworkError> {
     let Some(namespace) = Namespace::at(path)? else { return Ok(Observed::default()) };
     let doing = || NetworkError::kernel(format!("look at environment {}", plan.environment));
     let outer = Netlink::open().and_then(|mut n| n.link(&plan.edge.outer)).map_err(doing())?;

@@ -180,7 +180,9 @@ fn refuse_overlap(netlink: &mut Netlink, plan: &LabPlan, own: Option<u32>) -> Re
         return Ok(());
     }
     let links = netlink.links().map_err(doing())?;
-    let by = |index: u32| links.iter().find(|l| l.index == index).map_or_else(|| format!("link {index}"), |l| l.name.clone());
+    let by = |index: u32| {
+        links.iter().find(|l| l.index == index).map_or_else(|| format!("link {index}"), |l| l.name.clone())
+    };
     let (network, by) = match (addresses.first(), routes.first()) {
         (Some((index, address)), _) => (*address, by(*index)),
         (None, Some(route)) => (route.destination, route.link.map_or_else(|| "a route of this host".into(), by)),
@@ -188,4 +190,3 @@ fn refuse_overlap(netlink: &mut Netlink, plan: &LabPlan, own: Option<u32>) -> Re
     };
     Err(NetworkError::Overlap { prefix: plan.prefix, network, by })
 }
-

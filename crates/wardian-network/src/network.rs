@@ -17,12 +17,7 @@ use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, lab};
 use crate::{
     environment::{self, Changes, Observed},
     error::NetworkError,
-    kernel::{
-        namespace::Namespace,
-        netlink::Netlink,
-        nft::Loaded,
-        tap,
-    },
+    kernel::{namespace::Namespace, netlink::Netlink, nft::Loaded, tap},
     lab as lab_network,
     services::Services,
 };
@@ -44,12 +39,7 @@ pub struct NetworkConfig {
 impl NetworkConfig {
     /// With the usual /etc/resolv.conf.
     pub fn new(run_dir: impl Into<PathBuf>, instance: impl Into<String>, lab: LabConfig) -> Self {
-        Self {
-            run_dir: run_dir.into(),
-            instance: instance.into(),
-            lab,
-            resolv_conf: "/etc/resolv.conf".into(),
-        }
+        Self { run_dir: run_dir.into(), instance: instance.into(), lab, resolv_conf: "/etc/resolv.conf".into() }
     }
 }
 
@@ -78,9 +68,7 @@ impl Network {
         let folder = config.run_dir.join("netns");
         fs::create_dir_all(&folder).map_err(NetworkError::file("create", &folder))?;
         let daemon = Namespace::current()?;
-        Ok(Self {
-            shared: Arc::new(Shared { config, daemon, lab: Arc::default(), environments: Mutex::default() }),
-        })
+        Ok(Self { shared: Arc::new(Shared { config, daemon, lab: Arc::default(), environments: Mutex::default() }) })
     }
 
     /// What it was opened with.

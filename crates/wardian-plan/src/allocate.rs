@@ -43,13 +43,13 @@ impl FromIterator<Claimed> for Taken {
             match claim {
                 Claimed::Edge(slot) => {
                     taken.edges.insert(slot);
-                },
+                }
                 Claimed::Address(address) => {
                     taken.addresses.insert(address);
-                },
+                }
                 Claimed::Port(protocol, port) => {
                     taken.ports.insert((protocol, port));
-                },
+                }
             }
         }
         taken
@@ -207,23 +207,15 @@ pub fn exposure(
     taken: &BTreeSet<(Protocol, u16)>,
 ) -> Result<Exposure, Exhausted> {
     let Expose { machine, port, protocol, at } = wanted.clone();
-    let identity =
-        identities.get(&machine).ok_or_else(|| Exhausted::NoSuchMachine { machine: machine.clone() })?;
+    let identity = identities.get(&machine).ok_or_else(|| Exhausted::NoSuchMachine { machine: machine.clone() })?;
     let at = match at {
         Some(port) if taken.contains(&(protocol, port.get())) => {
             return Err(Exhausted::PortTaken { port, protocol });
         }
         Some(port) => port,
-        None => pools
-            .ports
-            .clone()
-            .filter(|p| !taken.contains(&(protocol, *p)))
-            .find_map(NonZeroU16::new)
-            .ok_or_else(|| Exhausted::Ports {
-                machine: machine.clone(),
-                first: *pools.ports.start(),
-                last: *pools.ports.end(),
-            })?,
+        None => pools.ports.clone().filter(|p| !taken.contains(&(protocol, *p))).find_map(NonZeroU16::new).ok_or_else(
+            || Exhausted::Ports { machine: machine.clone(), first: *pools.ports.start(), last: *pools.ports.end() },
+        )?,
     };
     Ok(Exposure { machine, port, protocol, at, address: identity.outside.address })
 }

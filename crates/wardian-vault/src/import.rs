@@ -99,6 +99,8 @@ pub struct Progress {
 pub struct Imported {
     /// The image.
     pub image: Image,
+    /// The format of this source. The image keeps the one it first came in, when its content had been there before.
+    pub format_found: Format,
     /// Whether its content had been there before.
     pub already_there: bool,
 }
@@ -226,7 +228,7 @@ impl Vault {
         let digest = Digest::of_parts(&copied, kernel.as_deref(), initrd.as_deref(), parts.command_line.as_deref())
             .map_err(VaultError::io("hash", &copied))?;
         if self.contains(&digest) {
-            return Ok(Imported { image: self.image(&digest)?, already_there: true });
+            return Ok(Imported { image: self.image(&digest)?, format_found, already_there: true });
         }
         let metadata = Metadata {
             kernel: kernel.is_some(),
@@ -239,7 +241,7 @@ impl Vault {
         metadata.write(&work.path().join("image.json")).map_err(full)?;
         make_durable(work.path()).map_err(full)?;
         self.place(work, &digest).map_err(full)?;
-        Ok(Imported { image: self.image(&digest)?, already_there: false })
+        Ok(Imported { image: self.image(&digest)?, format_found, already_there: false })
     }
 }
 

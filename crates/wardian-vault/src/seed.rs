@@ -341,8 +341,9 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn any_allowed_files_fit(files in proptest::collection::btree_map("[a-z][a-z0-9._-]{0,63}", proptest::collection::vec(any::<u8>(), 0..5000), 0..FILE_LIMIT)) {
+        fn any_allowed_files_fit(files in proptest::collection::btree_map("[a-z][a-z0-9._-]{0,63}", proptest::collection::vec(any::<u8>(), 0..2500), 0..FILE_LIMIT)) {
             let list: Vec<(&str, &[u8])> = files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
             let image = image(&list).unwrap();
             prop_assert!(image.len().is_multiple_of(SECTOR));

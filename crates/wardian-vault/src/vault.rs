@@ -117,7 +117,9 @@ impl Vault {
         &self.inner.folder
     }
 
-    pub(crate) fn tool(&self) -> &QemuImg {
+    /// The `qemu-img` it works with.
+    #[must_use]
+    pub fn tool(&self) -> &QemuImg {
         &self.inner.tool
     }
 

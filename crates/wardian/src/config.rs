@@ -17,18 +17,27 @@ use crate::cli::args;
 
 /// The whole configuration, as `wardian daemon --help` shows it.
 pub(crate) const HELP: &str = "\
-Configuration file (TOML; every key is optional, these are the defaults; unknown keys are errors):
+Configuration file (TOML). Every key is optional; these are the defaults, and
+unknown keys are errors:
 
-  state-directory = \"/var/lib/wardian\"        records and disks; must survive a boot
-  run-directory = \"/run/wardian\"              sockets and process state; must not survive a boot
-  socket = \"/run/wardian/wardian.sock\"        the API; wardian.sock in the run directory by default
-  socket-group = \"wardian\"                    may use the socket besides root; nobody else by default
-  accelerator = \"auto\"                        auto, kvm or tcg; auto means kvm where it is proven to work
-  qemu = \"qemu-system-x86_64\"                 a path, or a name that is looked up in PATH
+  # Records and disks; must survive a boot.
+  state-directory = \"/var/lib/wardian\"
+  # Sockets and process state; must not survive a boot.
+  run-directory = \"/run/wardian\"
+  # The API; wardian.sock in the run directory by default.
+  socket = \"/run/wardian/wardian.sock\"
+  # May use the socket besides root; nobody else does by default.
+  # socket-group = \"wardian\"
+  # auto, kvm or tcg; auto is kvm where it is proven to work.
+  accelerator = \"auto\"
+  # A path, or a name that is looked up in PATH.
+  qemu = \"qemu-system-x86_64\"
 
   [lab]
-  bridge = \"wardian0\"                         the bridge on which all environments meet
-  prefix = \"10.86.0.0/16\"                     its addresses, /8 to /28; the last one is the host's
+  # The bridge on which all environments meet.
+  bridge = \"wardian0\"
+  # Its addresses, /8 to /28; the last one is the host's.
+  prefix = \"10.86.0.0/16\"
 
 A flag wins over the file.";
 
@@ -311,6 +320,12 @@ mod tests {
         ] {
             assert!(HELP.contains(&format!("\"{shown}\"")), "{shown}");
         }
+    }
+
+    #[test]
+    fn the_help_is_a_configuration_that_changes_nothing() {
+        let text = HELP.split_once("errors:").unwrap().1.split_once("A flag").unwrap().0;
+        assert_eq!(config(text, &[]).unwrap(), config("", &[]).unwrap());
     }
 
     #[test]

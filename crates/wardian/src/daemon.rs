@@ -1,11 +1,117 @@
-//! The daemon: puts store, network, machines, vault, controllers and API together.
+//! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
-use crate::config::Config;
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use nix::unistd::Group;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wardian_api::{
+    host_backend::HostBackend,
+    server::{self, Allowed},
+};
+use wardian_host::{Host, HostConfig, OpenError};
+use wardian_model::host;
+use wardian_plan::network::LabConfig;
+
+use crate::config::{Accelerator, Config};
+
+/// Ports for exposures that name none: the range Kubernetes made known for the same purpose.
+const PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
+
+/// Only root, and the group that may use it, reach the socket.
+const SOCKET_MODE: u32 = 0o660;
 
 /// Runs until it is told to stop.
 ///
 /// # Errors
 /// When it can't start.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no daemon; it would keep its state in {}", config.state_directory.display())
+    let group = socket_group(&config)?;
+    std::fs::create_dir_all(&config.run_directory)
+        .with_context(|| format!("can't make the run directory {}", config.run_directory.display()))?;
+    // The socket first: if another daemon has it, nothing of that one's state may be touched.
+    let listener = server::bind(&config.socket, SOCKET_MODE, group)?;
+    let host = Host::open(host_config(&config)?).await.map_err(explain)?;
+    let stop = CancellationToken::new();
+    let api = server::serve(listener, Arc::new(HostBackend::new(host.clone())), Allowed { gids: group.into_iter().collect(), ..Allowed::default() }, stop.clone());
+    let ready = || {
+        tracing::info!(socket = %config.socket.display(), "ready");
+        notify_ready();
+    };
+    let outcome = tokio::select! {
+        ended = host.run(ready) => ended.map_err(explain),
+        () = api => Ok(()),
+        () = told_to_stop() => Ok(()),
+    };
+    stop.cancel();
+    outcome
+}
+
+fn socket_group(config: &Config) -> anyhow::Result<Option<u32>> {
+    let Some(name) = &config.socket_group else { return Ok(None) };
+    let group = Group::from_name(name).with_context(|| format!("the group {name} can't be looked up"))?;
+    let group = group.with_context(|| format!("there is no group {name}; make it, or change socket-group"))?;
+    Ok(Some(group.gid.as_raw()))
+}
+
+fn host_config(config: &Config) -> anyhow::Result<HostConfig> {
+    Ok(HostConfig {
+        state_directory: config.state_directory.clone(),
+        run_directory: config.run_directory.clone(),
+        lab: LabConfig { bridge: config.lab.bridge.clone(), prefix: config.lab.prefix, ..LabConfig::default() },
+        accelerator: match config.accelerator {
+            Accelerator::Auto => None,
+            Accelerator::Kvm => Some(host::Accelerator::Kvm),
+            Accelerator::Tcg => Some(host::Accelerator::Tcg),
+        },
+        qemu: find(&config.qemu),
+        ports: PORTS,
+    })
+}
+
+/// A path as it is; a name, looked up in `PATH`. One that isn't found is left as it is: opening the host says so.
+fn find(program: &std::path::Path) -> PathBuf {
+    if program.components().count() > 1 {
+        return program.to_owned();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| program.to_owned())
+}
+
+/// Adds what to do about it, which the error itself leaves to its reader.
+fn explain(error: OpenError) -> anyhow::Error {
+    let hint = match &error {
+        OpenError::State(state) => Some(state.hint()),
+        OpenError::Qemu(_) => Some("install the packages qemu-system-x86 and qemu-utils (on Debian 12 from backports)"),
+        _ => None,
+    };
+    let error = anyhow::Error::new(error);
+    match hint {
+        Some(hint) => anyhow::anyhow!("{error:#}; {hint}"),
+        None => error,
+    }
+}
+
+/// Tells the service manager, where there is one (sd_notify(3)).
+fn notify_ready() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", path));
+    if let Err(error) = told {
+        tracing::warn!(%error, "the service manager was not told");
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

@@ -1,8 +1,73 @@
 //! Everything that can be said about the source without running it.
 
-use anyhow::Result;
+mod arrows;
+mod files;
 
-/// All checks, in the order of how fast they fail.
+use crate::run;
+use anyhow::{Result, bail};
+
+/// All checks, the fast ones first. All of them run, so that one report shows everything.
 pub(crate) fn all() -> Result<()> {
+    let mut failed = Vec::new();
+    let mut step = |name: &'static str, check: &dyn Fn() -> Result<()>| {
+        if let Err(error) = run::timed(name, check) {
+            eprintln!("error: {error:#}");
+            failed.push(name);
+        }
+    };
+    step("arrows between crates", &arrows::check);
+    step("files", &files::check);
+    step("formatting", &formatting);
+    step("lints", &lints);
+    step("documentation", &documentation);
+    step("generated files", &generated);
+    step("dependencies", &dependencies);
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
     Ok(())
+}
+
+/// What costs next to nothing: for `test --quick`.
+pub(crate) fn quick() -> Result<()> {
+    run::timed("arrows between crates", arrows::check)?;
+    run::timed("files", files::check)?;
+    run::timed("formatting", formatting)
+}
+
+fn formatting() -> Result<()> {
+    if run::read(run::cargo().args(["fmt", "--version"])).is_err() {
+        eprintln!("   rustfmt is not installed: skipped (rustup component add rustfmt)");
+        return Ok(());
+    }
+    run::shown(run::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Result<()> {
+    if run::read(run::cargo().args(["clippy", "--version"])).is_err() {
+        eprintln!("   clippy is not installed: skipped (rustup component add clippy)");
+        return Ok(());
+    }
+    run::shown(run::cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    run::shown(
+        run::cargo()
+            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+/// Schema, API document, completions and man pages are checked in, and must be what the types say.
+fn generated() -> Result<()> {
+    run::shown(run::cargo().args(["run", "--quiet", "--package", "wardian", "--", "generate", "--check"]))
+}
+
+fn dependencies() -> Result<()> {
+    if run::read(run::cargo().args(["deny", "--version"])).is_err() {
+        eprintln!("   cargo-deny is not installed: skipped (cargo install cargo-deny)");
+        return Ok(());
+    }
+    run::shown(run::cargo().args(["deny", "--log-level", "error", "check"]))
 }

@@ -1,7 +1,5 @@
 //! What handlers are given: names out of paths, values out of queries, JSON out of bodies; all checked.
 
-use std::time::Duration;
-
 use axum::{
     body::{Body, HttpBody as _},
     extract::{
@@ -17,12 +15,6 @@ use crate::wire::{ErrorKind, percent};
 
 /// The largest JSON body, in bytes. An environment file of ten thousand machines fits.
 pub(crate) const LARGEST_JSON: usize = 4 << 20;
-
-/// How much of a refused body is read and thrown away, in bytes, so that its sender gets to see the refusal.
-const DRAINED: u64 = 64 << 20;
-
-/// How long that may take.
-const DRAINING: Duration = Duration::from_secs(5);
 
 /// Names in the request's path.
 pub(crate) struct Named<T>(pub(crate) T);
@@ -95,27 +87,9 @@ async fn small(mut body: Body) -> Result<Vec<u8>, Failure> {
             bytes.extend_from_slice(data);
         }
     }
-    drain(body).await;
     Err(too_large_failure("JSON", LARGEST_JSON as u64))
 }
 
 pub(crate) fn too_large_failure(what: &str, limit: u64) -> Failure {
     Failure::new(ErrorKind::TooLarge, format!("the request's body is too large: {} MiB of {what} at most", limit >> 20))
-}
-
-/// Reads on for a while and throws it away.
-///
-/// A socket that is closed while something unread is in it makes the sender fail before it reads the answer.
-pub(crate) async fn drain(mut body: Body) {
-    let all = async {
-        let mut total = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            total += frame.data_ref().map_or(0, |data| data.len() as u64);
-            if total > DRAINED {
-                break;
-            }
-        }
-    };
-    // Whoever is slower doesn't get to see it.
-    let _ = tokio::time::timeout(DRAINING, all).await;
 }

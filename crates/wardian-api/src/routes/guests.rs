@@ -18,7 +18,7 @@ use wardian_model::name::{EnvironmentName, MachineName};
 
 use super::{
     CONSOLE_PROTOCOL, LARGEST_FILE, Shared,
-    extract::{Asked, Named, Sent, drain, too_large_failure},
+    extract::{Asked, Named, Sent, too_large_failure},
     failure::Failure,
 };
 use crate::{
@@ -130,7 +130,7 @@ pub(super) async fn write_file(
 ) -> Result<Json<FileWritten>, Failure> {
     check_path(&query.path)?;
     let mode = query.mode.as_deref().map(parse_mode).transpose()?;
-    // The body stays here, so that it is read to its end whatever the backend does with it.
+    // The backend gets the pieces, not the body: what is too much is found out here.
     let (sender, receiver) = mpsc::channel(4);
     let content =
         stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) });
@@ -157,13 +157,10 @@ async fn pass_on(mut body: Body, to: mpsc::Sender<Result<Bytes, Refusal>>) -> bo
         total += piece.len() as u64;
         if total > LARGEST_FILE {
             let _ = to.send(Err(Refusal::invalid("the content is too large"))).await;
-            drop(to);
-            drain(body).await;
             return false;
         }
         if to.send(Ok(piece)).await.is_err() {
-            // The backend wants no more of it; the sender shall get to see why.
-            drain(body).await;
+            // The backend wants no more of it.
             return true;
         }
     }

@@ -8,6 +8,7 @@ mod failure;
 mod guests;
 mod host;
 mod images;
+mod leftover;
 mod operations;
 
 use std::sync::Arc;
@@ -104,6 +105,7 @@ pub fn router(backend: Arc<dyn Backend>, ending: CancellationToken) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // Every handler that reads a body has its own limit.
         .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(leftover::read_leftovers))
         .with_state(Arc::new(App { backend, ending, openapi }))
 }
 

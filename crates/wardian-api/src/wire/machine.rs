@@ -1,8 +1,8 @@
 //! Machines: everything about one, inside and outside.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wardian_model::Timestamp;
 use wardian_model::{
     environment::EnvironmentRecord,
     identity,

@@ -21,7 +21,7 @@ use tokio::{sync::Notify, task::AbortHandle, task::JoinSet};
 use wardian_machine::Machine;
 use wardian_model::{
     environment::{EnvironmentRecord, Problem},
-    id::{CutId, EnvironmentId},
+    id::EnvironmentId,
     machine::MachineRecord,
     name::{EnvironmentName, MachineName},
     record::Record,
@@ -104,7 +104,7 @@ impl Controller {
 
     /// Runs until the environment is gone. Dropping the future leaves everything as it is; machines go on.
     pub(crate) async fn run(mut self) {
-        if !self.shared.network.exists(self.id) {
+        if !self.shared.paths.namespace(self.id).exists() {
             self.network.view = NetworkView::Absent;
         }
         self.adopt().await;
@@ -213,7 +213,6 @@ impl Controller {
             record: record.clone(),
             handle: live.handle.clone(),
             network: self.network.made.as_ref().map(|(plan, _)| plan.clone()),
-            wake: self.wake.clone(),
         };
         let abort = self.tasks.spawn(async move {
             let name = task.name.clone();
@@ -280,7 +279,6 @@ struct Task {
     record: MachineRecord,
     handle: Option<Machine>,
     network: Option<NetworkPlan>,
-    wake: Arc<Notify>,
 }
 
 impl Task {

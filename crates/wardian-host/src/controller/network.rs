@@ -23,7 +23,7 @@ pub(super) async fn ensure(
         shared.network.ensure(&plan).await?;
         match before {
             Some((_, services)) => {
-                services.update(&plan).await?;
+                services.update(&plan);
                 Ok(services)
             }
             None => shared.network.serve(&plan).await,

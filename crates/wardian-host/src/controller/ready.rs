@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
-use wardian_machine::{Event, Machine, MachineEvent, RunState};
+use wardian_machine::{Event, Machine, MachineEvent, RunState, agent::Exec};
 use wardian_model::{
     Timestamp,
     environment::Problem,
@@ -78,11 +78,11 @@ impl Task {
 
     async fn probe(&self, machine: &Machine, probe: &Probe) -> bool {
         match probe {
-            Probe::Agent => machine.agent().ping().await.is_ok(),
+            Probe::Agent => machine.agent().ping(TRY).await.is_ok(),
             Probe::Tcp(port) => self.connect(*port).await.is_some(),
             Probe::Http(http) => self.fetch(http).await.unwrap_or(false),
             Probe::Exec(command) => {
-                if machine.agent().ping().await.is_err() {
+                if machine.agent().ping(TRY).await.is_err() {
                     return false;
                 }
                 machine.agent().exec(&exec_request(command)).await.is_ok_and(|output| output.status == Some(0))
@@ -152,12 +152,12 @@ async fn paused(machine: &Machine, events: &mut tokio::sync::broadcast::Receiver
 
 /// Whether an event says that a disk's failure has stopped the machine.
 pub(crate) fn is_io_error(event: &MachineEvent) -> bool {
-    matches!(event, MachineEvent::BlockIoError { stopped: true, .. })
+    matches!(event, MachineEvent::BlockIoError { paused: true, .. })
 }
 
 /// The command of an `exec` probe.
-fn exec_request(command: &[String]) -> wardian_machine::agent::Exec {
-    wardian_machine::agent::Exec::new(command.iter().cloned())
+fn exec_request(command: &[String]) -> Exec {
+    Exec { argv: command.to_vec(), timeout: TRY, ..Exec::default() }
 }
 
 /// `HTTP/1.x 2xx` or `3xx` (RFC 9112, section 4).

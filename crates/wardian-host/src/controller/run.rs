@@ -72,11 +72,11 @@ impl Task {
         let spec = self.environment.spec.machines.get(&self.name).ok_or_else(missing)?;
         let identity = self.environment.identities.get(&self.name).ok_or_else(missing)?;
         let uid = machine_uid(identity.slot);
-        let image = self.shared.image(&self.record.disk.image).await?;
-        let kernel = image.boot.map(|boot| KernelBoot {
-            kernel: boot.kernel,
-            initrd: boot.initrd,
-            command_line: boot.command_line,
+        let image = self.shared.image(&self.record.disk.image)?;
+        let kernel = image.kernel.map(|kernel| KernelBoot {
+            kernel,
+            initrd: image.initrd,
+            command_line: image.command_line.unwrap_or_default(),
         });
         let (disk, seed, accelerator) = tokio::join!(
             self.ensure_disk(uid),

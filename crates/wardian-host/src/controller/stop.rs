@@ -1,8 +1,6 @@
 //! Stopping a machine, and writing down that and why one has stopped.
 
-use std::time::Duration;
-
-use wardian_machine::{Deadlines, Exit, Machine, console};
+use wardian_machine::{Deadlines, Exit, Machine, ShutdownStep, console};
 use wardian_model::{
     Timestamp,
     environment::{Desired, Problem},
@@ -29,7 +27,7 @@ impl Task {
         })
         .await;
         match machine.shutdown(Deadlines::default()).await {
-            Ok(step) => self.say(format!("stopped ({step})")).await,
+            Ok((step, _)) => self.say(format!("stopped ({})", how(step))).await,
             Err(error) => {
                 tracing::warn!(machine = %self.name, %error, "did not stop; killing it");
                 let _ = machine.kill();
@@ -118,5 +116,12 @@ pub(super) fn process_of(machine: &Machine) -> Process {
     Process { pid: u32::try_from(process.pid).unwrap_or_default(), start_time: process.start_time }
 }
 
-/// How long a machine that is being removed may take to die.
-pub(super) const KILL: Duration = Duration::from_secs(10);
+const fn how(step: ShutdownStep) -> &'static str {
+    match step {
+        ShutdownStep::AlreadyOff => "it was off",
+        ShutdownStep::Agent => "asked through its agent",
+        ShutdownStep::Acpi => "by its power button",
+        ShutdownStep::Quit => "cut off: it did not react",
+        ShutdownStep::Kill => "killed: it did not react",
+    }
+}

@@ -19,9 +19,6 @@ use wardian_store::{Outcome, Transaction};
 
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
 
-/// What fits into one transaction of the store (etcd's limit of 128 operations), with room to spare.
-pub const MAX_MACHINES: usize = 40;
-
 /// What a new environment starts from.
 pub(super) struct Origins {
     pub(super) origin: Origin,
@@ -58,14 +55,6 @@ impl Host {
         spec: EnvironmentSpec,
         origins: &Origins,
     ) -> Result<OperationRecord, Refusal> {
-        if spec.machines.len() > MAX_MACHINES {
-            return Err(Refusal::invalid(format!(
-                "the environment {} has {} machines; {MAX_MACHINES} at most",
-                spec.name,
-                spec.machines.len()
-            ))
-            .hint("split it into several environments"));
-        }
         loop {
             if self.shared.records.environment(&spec.name).await?.is_some() {
                 return Err(taken(&spec.name));

@@ -3,11 +3,13 @@
 mod clone;
 mod create;
 mod expose;
+mod file;
 mod guest;
 mod images;
 mod intent;
 mod read;
 
 
-pub use create::MAX_MACHINES;
+pub use file::CheckedFile;
 pub use images::ImportRequest;
+pub use read::EnvironmentWithMachines;

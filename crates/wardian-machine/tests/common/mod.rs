@@ -1,7 +1,7 @@
 //! What the tests with a real QEMU share: a directory of their own, boot sectors as the smallest guests there are, and a
 //! guard that leaves no process behind.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};

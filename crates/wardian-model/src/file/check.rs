@@ -14,8 +14,8 @@ use crate::{
 
 mod network;
 
-/// The most machines one environment may have.
-pub const MAX_MACHINES: usize = 1000;
+/// The most machines one environment may have: what fits into one transaction of a store (etcd takes 128 operations).
+pub const MAX_MACHINES: usize = 40;
 
 /// The least memory a machine may have: 16 MiB.
 pub const MIN_MEMORY: ByteSize = ByteSize::mib(16);

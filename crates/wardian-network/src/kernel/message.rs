@@ -302,7 +302,8 @@ fn route_message(route: &Route) -> RouteMessage {
     message.header.destination_prefix_length = route.destination.prefix_len();
     message.header.protocol = RouteProtocol::Static;
     message.header.kind = route.kind;
-    message.header.scope = if route.gateway.is_none() && route.link.is_some() { RouteScope::Link } else { RouteScope::Universe };
+    message.header.scope =
+        if route.gateway.is_none() && route.link.is_some() { RouteScope::Link } else { RouteScope::Universe };
     message.attributes.push(RouteAttribute::Table(route.table));
     if route.destination.prefix_len() > 0 {
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(route.destination.network())));

@@ -28,11 +28,11 @@ impl Services {
         resolv_conf: PathBuf,
     ) -> Result<Self, NetworkError> {
         let environment = plan.environment;
-        let (bridge, address) = (plan.bridge.name.clone(), plan.dns.address);
+        let address = plan.dns.address;
         let (dhcp, dns) = inside
             .run("open the sockets of an environment's servers", move || {
                 let failed = |service| move |source| NetworkError::Service { service, environment, source };
-                let dhcp = dhcp::Sockets::open(&bridge).map_err(failed("DHCP"))?;
+                let dhcp = dhcp::Sockets::open().map_err(failed("DHCP"))?;
                 let dns = dns::Sockets::open(address).map_err(failed("DNS"))?;
                 Ok((dhcp, dns))
             })

@@ -93,7 +93,7 @@ pub enum Action {
     Start(MachineName),
     /// Await a machine's readiness.
     AwaitReady(MachineName),
-    /// Let a paused machine go on, as part of a new request to run.
+    /// Let a paused machine go on, and await one that did not get ready once more, as part of a new request to run.
     Resume(MachineName),
     /// Count a running machine among those started for the present request.
     Count(MachineName),

@@ -33,8 +33,7 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
 
 /// A cut wants disks that nobody is making, and machines that are neither coming nor going.
 fn can_cut(view: &View<'_>) -> bool {
-    !view.cutting
-        && view.machines.values().all(|m| m.has_disk() && matches!(m.busy, None | Some(Busy::Awaiting)))
+    !view.cutting && view.machines.values().all(|m| m.has_disk() && matches!(m.busy, None | Some(Busy::Awaiting)))
 }
 
 fn run(view: &View<'_>, actions: &mut Vec<Action>) {
@@ -62,8 +61,11 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
                 }
             }
             (_, false) => actions.push(Action::RecordExit(name)),
-            (MachinePhase::Paused { .. }, true) if due => actions.push(Action::Resume(name)),
-            (MachinePhase::Ready { .. } | MachinePhase::Unready { .. } | MachinePhase::Booting { .. }, true) if due => {
+            // Resumed, it is awaited once more, with a new time-out.
+            (MachinePhase::Paused { .. } | MachinePhase::Unready { .. }, true) if due => {
+                actions.push(Action::Resume(name));
+            }
+            (MachinePhase::Ready { .. } | MachinePhase::Booting { .. }, true) if due => {
                 actions.push(Action::Count(name));
             }
             (MachinePhase::Booting { .. }, true) => {
@@ -90,9 +92,7 @@ fn origin_is_there(view: &View<'_>) -> bool {
 fn dependencies_are_ready(view: &View<'_>, name: &MachineName) -> bool {
     let spec = view.environment.spec.machines.get(name);
     spec.is_none_or(|spec| {
-        spec.start_after
-            .iter()
-            .all(|after| view.machines.get(after).is_none_or(|m| m.is_ready(view.environment.run)))
+        spec.start_after.iter().all(|after| view.machines.get(after).is_none_or(|m| m.is_ready(view.environment.run)))
     })
 }
 

@@ -44,7 +44,9 @@ pub fn outcome(kind: OperationKind, view: &View<'_>, phase: &EnvironmentPhase) -
         OperationKind::Down => match phase {
             EnvironmentPhase::Stopped if view.network == NetworkView::Absent => Some(Ok(())),
             EnvironmentPhase::Stopped | EnvironmentPhase::Stopping => None,
-            _ => Some(Err(Problem::new("another request came in between: the environment shall not be stopped any more"))),
+            _ => Some(Err(Problem::new(
+                "another request came in between: the environment shall not be stopped any more",
+            ))),
         },
         OperationKind::Remove => None,
     }

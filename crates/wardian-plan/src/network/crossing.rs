@@ -60,7 +60,7 @@ fn translation(record: &EnvironmentRecord) -> String {
     let gateway = record.spec.network.gateway();
     [
         chain(
-            "mark",
+            "overlap",
             "filter hook prerouting priority mangle; policy accept",
             &rules![
                 format!("iifname \"{EDGE}\" ct state new ip saddr {subnet} ct mark set {OUTWARD:#x}"),
@@ -132,7 +132,9 @@ fn gateway(record: &EnvironmentRecord) -> String {
             "ct state invalid counter name invalid drop",
             format!("iifname \"{BRIDGE}\" ct state established,related accept"),
             format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
-            format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"),
+            format!(
+                "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
+            ),
             format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
             "counter name to_gateway drop",
         ],

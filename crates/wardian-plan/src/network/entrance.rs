@@ -34,9 +34,8 @@ pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
         map.into_iter().map(|(at, (address, port))| format!("{at} : {address} . {port}"))
     };
     let translate = |condition: &str| {
-        [Protocol::Tcp, Protocol::Udp].map(|p| {
-            format!("{condition}fib daddr type local meta l4proto {p} dnat ip to {p} dport map @{p}_ports")
-        })
+        [Protocol::Tcp, Protocol::Udp]
+            .map(|p| format!("{condition}fib daddr type local meta l4proto {p} dnat ip to {p} dport map @{p}_ports"))
     };
 
     let body = [

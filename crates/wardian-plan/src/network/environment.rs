@@ -2,9 +2,7 @@
 
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
 
-use super::{
-    BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins,
-};
+use super::{BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins};
 use ipnet::Ipv4Net;
 
 /// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up

@@ -13,6 +13,8 @@ mod entrance;
 mod environment;
 mod lab;
 mod pins;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use environment::{GATEWAY_MAC, environment, machine_uid};

@@ -25,8 +25,8 @@ pub(super) fn table(taps: &[TapPlan]) -> String {
             // A port that is not in the sets passes nothing.
             &rules![
                 "iifname . ether saddr != @macs counter name forged_mac drop",
-                "ether type arp jump arp",
-                "ether type ip jump ip",
+                "ether type arp jump check_arp",
+                "ether type ip jump check_ip",
                 "ether type ip6 counter name ipv6 drop",
                 "counter name other drop",
             ],
@@ -37,13 +37,13 @@ pub(super) fn table(taps: &[TapPlan]) -> String {
             "filter hook input priority -300; policy accept",
             &rules!["iifname . ether saddr != @macs counter name forged_mac drop"],
         ),
-        "\tchain arp {\n".into(),
+        "\tchain check_arp {\n".into(),
         "\t\tarp htype 1 arp ptype ip arp hlen 6 arp plen 4 iifname . arp saddr ether . arp saddr ip @pairs accept\n".into(),
-        // A probe (RFC 5227): \"does anybody have this address?\", asked before the asker has it.
+        // A probe (RFC 5227): "does anybody have this address?", asked before the asker has it.
         "\t\tarp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept\n"
             .into(),
         "\t\tcounter name forged_arp drop\n\t}\n".into(),
-        "\tchain ip {\n".into(),
+        "\tchain check_ip {\n".into(),
         "\t\tudp sport 67 udp dport 68 counter name rogue_dhcp drop\n".into(),
         "\t\tiifname . ip saddr @addresses accept\n".into(),
         "\t\tip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n".into(),

@@ -11,7 +11,12 @@ pub(super) fn replace_table(family: &str, name: &str, body: &str) -> String {
 }
 
 /// A set or map; without an `elements` line when there are none, because nft takes no empty braces.
-pub(super) fn collection<E: Display>(kind: &str, name: &str, of: &str, elements: impl IntoIterator<Item = E>) -> String {
+pub(super) fn collection<E: Display>(
+    kind: &str,
+    name: &str,
+    of: &str,
+    elements: impl IntoIterator<Item = E>,
+) -> String {
     let elements: Vec<String> = elements.into_iter().map(|e| e.to_string()).collect();
     let line =
         if elements.is_empty() { String::new() } else { format!("\t\telements = {{ {} }}\n", elements.join(", ")) };

@@ -48,6 +48,10 @@ mod tests {
 
     #[test]
     fn both_identities_are_a_table() {
-        insta::assert_snapshot!(render(&addresses()), @"");
+        insta::assert_snapshot!(render(&addresses()), @r"
+        MACHINE  HOSTNAME    INSIDE        INSIDE MAC         OUTSIDE    OUTSIDE MAC        EXPOSED
+        web      web-server  192.168.23.1  52:57:00:00:00:01  10.86.0.1  52:57:01:00:00:07  80 at 20000, 53/udp at 5353
+        db       db-server   192.168.23.2  52:57:00:00:00:02  10.86.0.2  52:57:01:00:00:07  -
+        ");
     }
 }

@@ -20,8 +20,9 @@ Data goes to standard output; messages, progress and errors go to standard error
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the operation goes on).
 `exec` ends with the status of the command it ran.
 
-With --json, standard output carries one JSON document (one per line where a command follows something), and an
-error is one line on standard error: {\"error\":{\"message\":…,\"hint\":…,\"details\":[…]}}";
+With --json, standard output carries one JSON document, or one per line from
+`events`, and an error is one line on standard error:
+{\"error\":{\"message\":…,\"hint\":…,\"details\":[…]}}";
 
 /// Sealed environments of virtual machines: the inside never changes, only the outside does
 #[derive(Debug, Parser)]

@@ -78,11 +78,7 @@ async fn show(session: &Session, mut guest: impl AsyncRead + Unpin) -> Result<En
 
 /// Passes on what is typed until the detach key. Without a terminal every byte is passed on, and the end of the
 /// input is not the end of the session: a script may send a line and read what follows.
-async fn type_in(
-    mut keyboard: impl AsyncRead + Unpin,
-    mut guest: impl AsyncWrite + Unpin,
-    interactive: bool,
-) -> End {
+async fn type_in(mut keyboard: impl AsyncRead + Unpin, mut guest: impl AsyncWrite + Unpin, interactive: bool) -> End {
     let mut buffer = vec![0; 4 << 10];
     loop {
         let length = match keyboard.read(&mut buffer).await {

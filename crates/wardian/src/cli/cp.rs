@@ -5,6 +5,7 @@
 
 use std::{
     fs::Permissions,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -25,7 +26,8 @@ pub(crate) async fn run(session: &Session, arguments: args::Copy) -> Result<(), 
     match (arguments.source, arguments.destination) {
         (Location::Local(from), Location::Machine { target, path }) => {
             let guest = Guest { client: session.client().await?, target };
-            let folder = tokio::fs::metadata(&from).await.map_err(|error| file_failure("read", &from, &error))?.is_dir();
+            let folder =
+                tokio::fs::metadata(&from).await.map_err(|error| file_failure("read", &from, &error))?.is_dir();
             if folder && !recursive {
                 return Err(is_folder(&from.display().to_string()));
             }
@@ -41,12 +43,17 @@ pub(crate) async fn run(session: &Session, arguments: args::Copy) -> Result<(), 
             let to = inside(to, name_of(&path));
             if folder { guest.fetch_folder(&path, &to).await } else { guest.fetch_file(&path, &to).await }
         }
-        (Location::Local(_), Location::Local(_)) => Err(Failure::usage("neither side names a machine; write one as ENV/MACHINE:PATH")),
+        (Location::Local(_), Location::Local(_)) => {
+            Err(Failure::usage("neither side names a machine; write one as ENV/MACHINE:PATH"))
+        }
         (Location::Machine { .. }, Location::Machine { .. }) => {
             Err(Failure::usage("both sides name a machine; copy by way of a local file"))
         }
     }
 }
+
+/// How long packing or unpacking a folder in a machine may take, in milliseconds: ten minutes.
+const PATIENCE_MS: u64 = 600_000;
 
 fn is_folder(what: &str) -> Failure {
     Problem::new(format!("{what} is a folder")).hint("copy it with all it contains by --recursive").into()
@@ -73,7 +80,7 @@ struct Guest {
 impl Guest {
     async fn exec(&self, command: &[&str]) -> Result<ExecResult, ClientError> {
         let command = command.iter().map(|&word| word.to_owned()).collect();
-        let request = ExecRequest { command, ..ExecRequest::default() };
+        let request = ExecRequest { command, timeout_ms: Some(PATIENCE_MS), ..ExecRequest::default() };
         self.client.exec(self.target.environment.as_str(), self.target.machine.as_str(), &request).await
     }
 
@@ -105,7 +112,9 @@ impl Guest {
         match (is_folder, name) {
             (false, _) => Ok(destination.to_owned()),
             (true, Some(name)) => Ok(format!("{}/{name}", destination.trim_end_matches(['/', '\\']))),
-            (true, None) => Err(Failure::new(format!("{} has no name of its own; name the destination in full", source.display()))),
+            (true, None) => {
+                Err(Failure::new(format!("{} has no name of its own; name the destination in full", source.display())))
+            }
         }
     }
 
@@ -140,7 +149,8 @@ impl Guest {
         let mode = self.mode(from).await?;
         let part = Part::beside(to)?;
         let failure = |error: std::io::Error| file_failure("write", to, &error);
-        let file = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&part.path).await.map_err(failure)?;
+        let file =
+            tokio::fs::OpenOptions::new().write(true).create_new(true).open(&part.path).await.map_err(failure)?;
         content.copy_to(file).await?;
         if let Some(mode) = mode {
             tokio::fs::set_permissions(&part.path, Permissions::from_mode(mode)).await.map_err(failure)?;
@@ -163,11 +173,12 @@ impl Guest {
         let archive = self.archive();
         let (content, packing) = tree::pack(from.clone());
         let sent = self.write(&archive, Some(0o600), content).await;
-        // What went wrong with the folder explains an interrupted sending, not the other way round.
+        // What went wrong with the folder explains an interrupted sending; a broken pipe is the sending's doing.
         let packed = packing.await;
         let unpacked = match (packed, sent) {
+            (Err(error), Err(sending)) if error.kind() == ErrorKind::BrokenPipe => Err(sending),
             (Err(error), _) => Err(file_failure("read", &from, &error)),
-            (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Err(sending)) => Err(sending),
             (Ok(()), Ok(())) => {
                 let script = r#"mkdir -p -- "$1" && tar -xof "$0" -C "$1""#;
                 self.must(&format!("unpack the folder at {to}"), &["sh", "-c", script, &archive, to]).await

@@ -23,10 +23,10 @@ pub(crate) async fn run(session: &Session, arguments: args::Events) -> Result<()
 
 fn line(event: &Event) -> String {
     // Seconds are enough to read, and lines stay in columns.
-    let at = event.at.parse().map_or_else(
-        |_| event.at.clone(),
-        |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    );
+    let at = event
+        .at
+        .parse()
+        .map_or_else(|_| event.at.clone(), |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     match &event.machine {
         Some(machine) => format!("{at}  {}/{machine}  {}\n", event.environment, event.message),
         None => format!("{at}  {}  {}\n", event.environment, event.message),

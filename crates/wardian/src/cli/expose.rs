@@ -20,12 +20,15 @@ pub(crate) async fn run(session: &Session, arguments: args::Expose) -> Result<()
 }
 
 fn render(exposure: &Exposure) -> String {
-    table(["MACHINE", "PORT", "OUTSIDE", "HOST PORT"], [[
-        exposure.machine.clone(),
-        format!("{}/{}", exposure.port, exposure.protocol.word()),
-        format!("{}:{}", exposure.address, exposure.port),
-        exposure.at.to_string(),
-    ]])
+    table(
+        ["MACHINE", "PORT", "OUTSIDE", "HOST PORT"],
+        [[
+            exposure.machine.clone(),
+            format!("{}/{}", exposure.port, exposure.protocol.word()),
+            format!("{}:{}", exposure.address, exposure.port),
+            exposure.at.to_string(),
+        ]],
+    )
 }
 
 #[cfg(test)]
@@ -37,6 +40,9 @@ mod tests {
 
     #[test]
     fn an_exposed_port_says_how_it_is_reached() {
-        insta::assert_snapshot!(render(&exposure(53, Protocol::Udp, 5353)), @"");
+        insta::assert_snapshot!(render(&exposure(53, Protocol::Udp, 5353)), @r"
+        MACHINE  PORT    OUTSIDE       HOST PORT
+        web      53/udp  10.86.0.1:53  5353
+        ");
     }
 }

@@ -65,7 +65,12 @@ impl Problem {
     /// As text: the sentence, its details indented, and what to do as the last line, where eyes end up.
     pub(crate) fn text(&self, style: Style) -> String {
         if !self.problems.is_empty() {
-            return self.problems.iter().map(|problem| diagnostic(problem, style) + "\n").collect::<Vec<_>>().join("\n");
+            return self
+                .problems
+                .iter()
+                .map(|problem| diagnostic(problem, style) + "\n")
+                .collect::<Vec<_>>()
+                .join("\n");
         }
         let mut text = format!("{} {}\n", style.bad("error:"), self.message);
         text.extend(self.details.iter().map(|line| format!("  {line}\n")));
@@ -178,14 +183,20 @@ mod tests {
 
     #[test]
     fn a_problem_is_a_sentence_with_details_and_a_hint() {
-        insta::assert_snapshot!(problem().text(Style::PLAIN), @"");
+        insta::assert_snapshot!(problem().text(Style::PLAIN), @r"
+        error: machine web of store did not become ready within 5m: nothing listens on tcp 80
+          [    3.1] micro: init
+          [    3.2] httpd: bind: Address in use
+        hint: `wardian console store/web` shows what it prints
+        ");
     }
 
     #[test]
     fn a_problem_in_json_is_one_line_under_error() {
-        insta::assert_snapshot!(problem().json(), @"");
-        let refusal = ApiError::new(ErrorKind::NotFound, "there is no environment shop").hint("`wardian ls` lists them");
-        insta::assert_snapshot!(Problem::from(ClientError::Refused(refusal)).json(), @"");
+        insta::assert_snapshot!(problem().json(), @r#"{"error":{"message":"machine web of store did not become ready within 5m: nothing listens on tcp 80","hint":"`wardian console store/web` shows what it prints","details":["[    3.1] micro: init","[    3.2] httpd: bind: Address in use"]}}"#);
+        let refusal =
+            ApiError::new(ErrorKind::NotFound, "there is no environment shop").hint("`wardian ls` lists them");
+        insta::assert_snapshot!(Problem::from(ClientError::Refused(refusal)).json(), @r#"{"error":{"kind":"not-found","message":"there is no environment shop","hint":"`wardian ls` lists them","details":[]}}"#);
     }
 
     #[test]

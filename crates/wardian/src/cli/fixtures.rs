@@ -125,7 +125,12 @@ pub(crate) fn failed_detail() -> EnvironmentDetail {
 }
 
 pub(crate) fn addresses() -> AddressList {
-    let both = |name: &str, n, exposed| Addresses { machine: name.into(), inside: inside(name, n), outside: outside(n), exposed };
+    let both = |name: &str, n, exposed| Addresses {
+        machine: name.into(),
+        inside: inside(name, n),
+        outside: outside(n),
+        exposed,
+    };
     let exposed = vec![exposure(80, Protocol::Tcp, 20000), exposure(53, Protocol::Udp, 5353)];
     AddressList { environment: "store".into(), addresses: vec![both("web", 1, exposed), both("db", 2, Vec::new())] }
 }
@@ -140,7 +145,12 @@ pub(crate) fn host_report() -> HostReport {
     HostReport {
         checks: vec![
             check("qemu", Verdict::Ok, "QEMU 10.0.2 at /usr/bin/qemu-system-x86_64", None),
-            check("accelerator", Verdict::Warning, "tcg: /dev/kvm is there but hangs guests", Some("enable nested virtualization")),
+            check(
+                "accelerator",
+                Verdict::Warning,
+                "tcg: /dev/kvm is there but hangs guests",
+                Some("enable nested virtualization"),
+            ),
             check("nftables", Verdict::Failed, "nft is not installed", Some("install the package nftables")),
         ],
     }

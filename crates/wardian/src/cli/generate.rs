@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn every_visible_command_has_a_man_page() {
         let pages = man_pages().unwrap();
-        for name in ["wardian.1", "wardian-up.1", "wardian-image-import.1", "wardian-host-check.1", "wardian-daemon.1"] {
+        for name in ["wardian.1", "wardian-up.1", "wardian-image-import.1", "wardian-host-check.1", "wardian-daemon.1"]
+        {
             assert!(pages.contains_key(Path::new(name)), "{name} of {:?}", pages.keys());
         }
         assert!(!pages.keys().any(|name| name.to_str().unwrap().contains("generate")));

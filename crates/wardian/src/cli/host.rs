@@ -24,11 +24,11 @@ async fn check(session: &Session) -> Result<(), Failure> {
 fn render(report: &HostReport, style: Style) -> String {
     let checks = report.checks.iter().map(|check| {
         let verdict = match check.verdict {
-            Verdict::Ok => style.good("ok"),
-            Verdict::Warning => style.mark("warning"),
-            Verdict::Failed => style.bad("failed"),
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failed => "failed",
         };
-        [check.name.clone(), verdict, check.message.clone()]
+        [check.name.clone().into(), style.phase(verdict), check.message.clone().into()]
     });
     table(["CHECK", "VERDICT", "FOUND"], checks) + &hints(report, style)
 }
@@ -48,6 +48,13 @@ mod tests {
 
     #[test]
     fn checks_are_a_table_with_hints_below() {
-        insta::assert_snapshot!(render(&host_report(), Style::PLAIN), @"");
+        insta::assert_snapshot!(render(&host_report(), Style::PLAIN), @r"
+        CHECK        VERDICT  FOUND
+        qemu         ok       QEMU 10.0.2 at /usr/bin/qemu-system-x86_64
+        accelerator  warning  tcg: /dev/kvm is there but hangs guests
+        nftables     failed   nft is not installed
+        hint: accelerator: enable nested virtualization
+        hint: nftables: install the package nftables
+        ");
     }
 }

@@ -154,7 +154,11 @@ mod tests {
     #[test]
     fn images_are_a_table() {
         let disk = Image { name: "debian-12".into(), kernel: false, format: "qcow2".into(), ..image() };
-        insta::assert_snapshot!(render(&[image(), disk]), @"");
+        insta::assert_snapshot!(render(&[image(), disk]), @r"
+        NAME       SIZE     ON DISK   FORMAT  BOOTS BY  DIGEST
+        micro      1.0 GiB  12.0 MiB  raw     kernel    c0ffee012345
+        debian-12  1.0 GiB  12.0 MiB  qcow2   disk      c0ffee012345
+        ");
     }
 
     #[test]

@@ -26,12 +26,12 @@ fn render(list: &EnvironmentList, now: Timestamp, style: Style) -> String {
         ["NAME", "PHASE", "MACHINES", "FENCE", "AGE", "FROM"],
         list.environments.iter().map(|environment| {
             [
-                environment.name.clone(),
+                environment.name.clone().into(),
                 style.phase(environment.phase.word()),
-                format!("{}/{} ready", environment.machines_ready, environment.machines_total),
-                environment.fence.word().to_owned(),
-                since(&environment.created, now).map_or_else(|| "-".to_owned(), age),
-                from(environment).to_owned(),
+                format!("{}/{} ready", environment.machines_ready, environment.machines_total).into(),
+                environment.fence.word().into(),
+                since(&environment.created, now).map_or_else(|| "-".to_owned(), age).into(),
+                from(environment).into(),
             ]
         }),
     )
@@ -58,7 +58,12 @@ mod tests {
     #[test]
     fn environments_are_a_table() {
         let list = EnvironmentList { environments: vec![summary(), clone_summary(), failed_summary()] };
-        insta::assert_snapshot!(render(&list, NOW.parse().unwrap(), Style::PLAIN), @"");
+        insta::assert_snapshot!(render(&list, NOW.parse().unwrap(), Style::PLAIN), @r"
+        NAME     PHASE     MACHINES   FENCE     AGE  FROM
+        store    running   2/2 ready  out-only  5m   file
+        store-2  starting  0/2 ready  sealed    8s   store
+        shop     failed    1/2 ready  out-only  28d  file
+        ");
     }
 
     #[test]

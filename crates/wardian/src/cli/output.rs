@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use comfy_table::{Cell, Color};
 use serde::Serialize;
 
 use super::{
@@ -76,8 +77,7 @@ impl Output {
 
     /// Prints a problem.
     pub(crate) fn problem(self, problem: &Problem) {
-        let text =
-            if self.json { problem.json() } else { problem.text(self.message_style) };
+        let text = if self.json { problem.json() } else { problem.text(self.message_style) };
         let _ = stderr().write_all(text.as_bytes());
     }
 }
@@ -125,11 +125,22 @@ impl Style {
         self.paint("32", text)
     }
 
-    /// A phase, coloured by what it means.
-    pub(crate) fn phase(self, word: &str) -> String {
+    /// A phase or a verdict as the cell of a table, coloured by what it means.
+    pub(crate) fn phase(self, word: &str) -> Cell {
+        let colour = match word {
+            "running" | "ready" | "ok" => Color::DarkGreen,
+            "failed" => Color::Red,
+            "degraded" | "paused" | "warning" => Color::Yellow,
+            _ => return Cell::new(word),
+        };
+        if self.colour { Cell::new(word).fg(colour) } else { Cell::new(word) }
+    }
+
+    /// A phase in a sentence.
+    pub(crate) fn word(self, word: &str) -> String {
         match word {
-            "running" | "ready" | "ok" | "done" => self.good(word),
-            "failed" | "missing" => self.bad(word),
+            "running" | "ready" => self.good(word),
+            "failed" => self.bad(word),
             "degraded" | "paused" => self.mark(word),
             _ => word.to_owned(),
         }

@@ -208,21 +208,29 @@ mod tests {
 
     #[test]
     fn a_failed_operation_names_the_environment_and_the_cause() {
-        insta::assert_snapshot!(why(&failed("shop")).text(Style::PLAIN), @"");
+        insta::assert_snapshot!(why(&failed("shop")).text(Style::PLAIN), @r"
+        error: up of shop failed: machine web did not become ready within 5m: nothing accepts connections on tcp 80
+          [    3.1] init: start
+          [    3.2] httpd: Address in use
+        hint: `wardian console shop/web` shows what it prints
+        ");
     }
 
     #[test]
     fn an_operation_without_a_cause_says_where_to_look() {
         let operation = Operation { problem: None, ..failed("shop") };
-        insta::assert_snapshot!(why(&operation).text(Style::PLAIN), @"");
+        insta::assert_snapshot!(why(&operation).text(Style::PLAIN), @r"
+        error: up of shop failed
+        hint: `wardian status shop` shows what is wrong
+        ");
     }
 
     #[test]
     fn who_detaches_is_told_that_it_goes_on() {
         let one = fixtures::operation("store", &[]);
         let ended = Operation { state: OperationState::Done, ..fixtures::operation("old", &[]) };
-        insta::assert_snapshot!(detached(&[one.clone(), ended]), @"");
-        insta::assert_snapshot!(detached(&[one.clone(), one]), @"");
+        insta::assert_snapshot!(detached(&[one.clone(), ended]), @"detached; up of store goes on, and `wardian status store` shows how far it is");
+        insta::assert_snapshot!(detached(&[one.clone(), one]), @"detached; 2 operations go on, and `wardian ls` shows how far they are");
     }
 
     #[test]

@@ -59,10 +59,7 @@ mod tests {
     #[test]
     fn a_daemon_that_cannot_start_says_why() {
         let error = anyhow::Error::from(std::io::Error::other("disk is on fire")).context("can't open the store");
-        assert_eq!(
-            problem(error).text(Style::PLAIN),
-            "error: can't open the store\n  because disk is on fire\n"
-        );
+        assert_eq!(problem(error).text(Style::PLAIN), "error: can't open the store\n  because disk is on fire\n");
         let known = environment::Problem::new("the socket is taken").hint("stop the other daemon");
         assert_eq!(
             problem(known.into()).text(Style::PLAIN),

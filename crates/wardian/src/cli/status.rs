@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::Cell;
 use jiff::Timestamp;
 use wardian_api::wire::{
     Agent, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport, MachineDetail,
     MachinePhase, Operation, OperationState, Origin, Problem, StepState, Verdict,
 };
+
+use wardian_client::Client;
 
 use super::{
     Session,
@@ -18,26 +21,55 @@ use super::{
     table::{age, duration, table},
 };
 
+/// How much of a console is asked for, in bytes.
+const CONSOLE: usize = 4 << 10;
+
+/// How many lines of it are shown.
+const CONSOLE_LINES: usize = 12;
+
 pub(crate) async fn run(session: &Session, arguments: args::Status) -> Result<(), Failure> {
     let style = session.output.data_style;
     let client = session.client().await?;
     match arguments.environment {
         Some(environment) => {
-            let detail = client.environment(environment.as_str()).await?;
+            let mut detail = client.environment(environment.as_str()).await?;
             if session.output.json {
                 return session.output.json(&detail);
             }
+            add_consoles(&client, &mut detail).await;
             session.output.data(environment_text(&detail, Timestamp::now(), style))
         }
         None => {
             let (host, environments) = tokio::try_join!(client.host_report(), client.environments())?;
             let list = EnvironmentList { environments };
             if session.output.json {
-                return session.output.json(&Overview { ok: well(&host, &list), host, environments: list.environments });
+                return session.output.json(&Overview {
+                    ok: well(&host, &list),
+                    host,
+                    environments: list.environments,
+                });
             }
             session.output.data(overview_text(&host, &list, style))
         }
     }
+}
+
+/// Gives failed machines the end of their console, where the daemon didn't. One that can't be had is not missed.
+async fn add_consoles(client: &Client, detail: &mut EnvironmentDetail) {
+    for machine in detail.machines.iter_mut().filter(|machine| machine.phase == MachinePhase::Failed) {
+        let Some(problem) = machine.problem.as_mut().filter(|problem| problem.details.is_empty()) else { continue };
+        if let Ok(tail) = client.console_tail(&detail.summary.name, &machine.name, CONSOLE).await {
+            let bytes = tail.console.into_bytes().unwrap_or_default();
+            problem.details = last_lines(&String::from_utf8_lossy(&bytes), CONSOLE_LINES);
+        }
+    }
+}
+
+/// The last lines of a console, without what could move a terminal's cursor.
+fn last_lines(text: &str, most: usize) -> Vec<String> {
+    let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
+    let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(most)..].to_vec()
 }
 
 /// `status --json` without an environment.
@@ -54,8 +86,7 @@ struct Overview {
 
 /// Whether an environment needs someone to look at it. What is still on its way doesn't.
 fn wants_attention(environment: &EnvironmentSummary) -> bool {
-    environment.problem.is_some()
-        || matches!(environment.phase, EnvironmentPhase::Failed | EnvironmentPhase::Degraded)
+    environment.problem.is_some() || matches!(environment.phase, EnvironmentPhase::Failed | EnvironmentPhase::Degraded)
 }
 
 fn well(host: &HostReport, list: &EnvironmentList) -> bool {
@@ -70,7 +101,7 @@ fn overview_text(host: &HostReport, list: &EnvironmentList, style: Style) -> Str
         advise(&mut text, check.hint.as_deref(), style);
     }
     for environment in list.environments.iter().filter(|environment| wants_attention(environment)) {
-        let _ = write!(text, "{}: {}", environment.name, style.phase(environment.phase.word()));
+        let _ = write!(text, "{}: {}", environment.name, style.word(environment.phase.word()));
         match &environment.problem {
             Some(problem) => {
                 let _ = writeln!(text, ": {}", problem.message);
@@ -99,7 +130,7 @@ fn advise(text: &mut String, hint: Option<&str>, style: Style) {
 
 fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) -> String {
     let summary = &detail.summary;
-    let mut text = format!("{}: {}", summary.name, style.phase(summary.phase.word()));
+    let mut text = format!("{}: {}", summary.name, style.word(summary.phase.word()));
     let _ = write!(text, ", {} of {} machines ready", summary.machines_ready, summary.machines_total);
     let _ = write!(text, ", fence {}", summary.fence.word());
     if let Some(seconds) = since(&summary.created, now) {
@@ -117,7 +148,8 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
         operation_text(&mut text, operation);
     }
     // The environment's own problem is often one of its machines'; it is said once.
-    let machines = detail.machines.iter().filter_map(|m| Some((format!("{}/{}", summary.name, m.name), m.problem.as_ref()?)));
+    let machines =
+        detail.machines.iter().filter_map(|m| Some((format!("{}/{}", summary.name, m.name), m.problem.as_ref()?)));
     let own = summary.problem.iter().map(|problem| (summary.name.clone(), problem));
     let mut said: Vec<&Problem> = Vec::new();
     for (of, problem) in machines.chain(own) {
@@ -129,7 +161,7 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     text
 }
 
-fn row(machine: &MachineDetail, style: Style) -> [String; 8] {
+fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
     let none = || "-".to_owned();
     let agent = match &machine.agent {
         Agent::Unknown => none(),
@@ -142,14 +174,14 @@ fn row(machine: &MachineDetail, style: Style) -> [String; 8] {
         _ => none(),
     };
     [
-        machine.name.clone(),
+        machine.name.clone().into(),
         style.phase(machine.phase.word()),
-        machine.ready_after_ms.map_or_else(none, duration),
-        agent,
-        machine.inside.address.clone(),
-        machine.outside.address.clone(),
-        exposed(&machine.exposed),
-        why,
+        machine.ready_after_ms.map_or_else(none, duration).into(),
+        agent.into(),
+        machine.inside.address.clone().into(),
+        machine.outside.address.clone().into(),
+        exposed(&machine.exposed).into(),
+        why.into(),
     ]
 }
 
@@ -189,23 +221,59 @@ mod tests {
     fn a_host_where_nothing_is_wrong_is_all_well() {
         let list = EnvironmentList { environments: vec![summary(), clone_summary()] };
         assert!(well(&HostReport::default(), &list));
-        insta::assert_snapshot!(overview_text(&HostReport::default(), &list, Style::PLAIN), @"");
+        insta::assert_snapshot!(overview_text(&HostReport::default(), &list, Style::PLAIN), @"all well: 2 environments, none needs attention");
     }
 
     #[test]
     fn what_is_wrong_is_said_with_what_to_do() {
         let list = EnvironmentList { environments: vec![summary(), failed_summary()] };
         assert!(!well(&host_report(), &list));
-        insta::assert_snapshot!(overview_text(&host_report(), &list, Style::PLAIN), @"");
+        insta::assert_snapshot!(overview_text(&host_report(), &list, Style::PLAIN), @r"
+        host: accelerator: warning: tcg: /dev/kvm is there but hangs guests
+          hint: enable nested virtualization
+        host: nftables: failed: nft is not installed
+          hint: install the package nftables
+        shop: failed: machine web did not become ready within 5m: nothing accepts connections on tcp 80
+          hint: `wardian console shop/web` shows what it prints
+        ");
     }
 
     #[test]
     fn an_environment_shows_its_machines() {
-        insta::assert_snapshot!(environment_text(&detail(), now(), Style::PLAIN), @"");
+        insta::assert_snapshot!(environment_text(&detail(), now(), Style::PLAIN), @r"
+        store: running, 2 of 2 machines ready, fence out-only, 5m old
+        inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
+
+        MACHINE  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED      WHY
+        web      ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  80 at 20000  -
+        db       ready  1m 5s        silent            192.168.23.2  10.86.0.2  -            -
+        ");
+    }
+
+    #[test]
+    fn the_end_of_a_console_is_its_last_lines_without_control_characters() {
+        let lines = last_lines("one\r\n\n\u{1b}[31mtwo\n  \nthree\u{7}", 2);
+        assert_eq!(lines, ["[31mtwo", "three"]);
+        assert!(last_lines("", 2).is_empty());
     }
 
     #[test]
     fn a_failed_machine_shows_why_and_the_end_of_its_console() {
-        insta::assert_snapshot!(environment_text(&failed_detail(), now(), Style::PLAIN), @"");
+        insta::assert_snapshot!(environment_text(&failed_detail(), now(), Style::PLAIN), @r"
+        shop: failed, 1 of 2 machines ready, fence out-only, 28d old
+        inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
+
+        MACHINE  PHASE    READY AFTER  AGENT  INSIDE        OUTSIDE    EXPOSED  WHY
+        web      failed   -            -      192.168.23.1  10.86.0.1  -        see below
+        old      stopped  -            -      192.168.23.3  10.86.0.3  -        the guest shut down
+
+        up: 1 of 3 steps done
+          web: ready
+
+        problem: shop/web: machine web did not become ready within 5m: nothing accepts connections on tcp 80
+          [    3.1] init: start
+          [    3.2] httpd: Address in use
+        hint: `wardian console shop/web` shows what it prints
+        ");
     }
 }

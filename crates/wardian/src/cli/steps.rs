@@ -12,6 +12,8 @@ use super::table::duration;
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     seen: HashMap<String, Seen>,
+    /// Whether one has looked before.
+    looked: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Steps {
     /// Compares with what was last seen. Steps that have yet to begin make no change; `at` is the time since the
     /// caller began to look.
     pub(crate) fn observe(&mut self, operation: &Operation, at: Duration) -> Vec<Change> {
-        let first = self.seen.is_empty();
+        let first = !std::mem::replace(&mut self.looked, true);
         operation.steps.iter().filter_map(|step| self.step(step, at, first)).collect()
     }
 
@@ -114,17 +116,22 @@ mod tests {
         ] {
             all.extend(lines(&mut steps, at, &[("network", network), ("web: ready", ready)]));
         }
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r"
+        network  begins
+        network  done  0.1s
+        web: ready  begins
+        web: ready  done  3.8s
+        ");
     }
 
     #[test]
     fn a_step_that_was_not_seen_to_begin_has_no_time() {
         let mut steps = Steps::default();
         assert_eq!(lines(&mut steps, 5, &[("network", StepState::Doing)]), ["network  begins"]);
-        assert_eq!(lines(&mut steps, 9, &[("network", StepState::Done), ("disks", StepState::Done)]), [
-            "network  done",
-            "disks  done"
-        ]);
+        assert_eq!(
+            lines(&mut steps, 9, &[("network", StepState::Done), ("disks", StepState::Done)]),
+            ["network  done", "disks  done"]
+        );
     }
 
     #[test]

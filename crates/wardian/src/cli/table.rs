@@ -1,12 +1,15 @@
 //! Tables without borders: a line of headings, columns two spaces apart, no spaces at the end of a line.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Cell, ContentArrangement, Table, presets};
 
-/// A table of these headings and rows.
-pub(crate) fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+/// A table of these headings and rows. Cells that have a colour keep it; see [`super::output::Style`].
+pub(crate) fn table<const N: usize, C: Into<Cell>>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [C; N]>,
+) -> String {
     let mut table = Table::new();
     // Rows are never wrapped: one thing is one line, for eyes as for scripts.
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).enforce_styling();
     table.set_header(headings);
     for row in rows {
         table.add_row(row);
@@ -59,28 +62,32 @@ pub(crate) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::Style;
 
     #[test]
     fn a_table_has_no_borders_and_no_trailing_spaces() {
-        let rows = [["store".into(), "running".into()], ["a-long-name".into(), String::new()]];
+        let rows = [["store", "running"], ["a-long-name", ""]];
         assert_eq!(table(["NAME", "PHASE"], rows), "NAME         PHASE\nstore        running\na-long-name\n");
     }
 
     #[test]
     fn colours_do_not_widen_columns() {
-        let rows = [["\u{1b}[32mready\u{1b}[0m".into(), "x".into()], ["stopped".into(), "y".into()]];
+        let style = Style { colour: true };
+        let rows = [[style.phase("ready"), "x".into()], [style.phase("stopped"), "y".into()]];
         let text = table(["PHASE", "WHY"], rows);
-        assert_eq!(text, "PHASE    WHY\n\u{1b}[32mready\u{1b}[0m    x\nstopped  y\n");
+        assert_eq!(text, "PHASE    WHY\n\u{1b}[38;5;2mready    \u{1b}[39mx\nstopped  y\n");
     }
 
     #[test]
     fn times_and_sizes_are_short() {
-        assert_eq!([0, 3_849, 59_999, 125_000, 15_000_000, 172_800_000].map(duration), [
-            "0.0s", "3.8s", "59.9s", "2m 5s", "4h 10m", "2d"
-        ]);
+        assert_eq!(
+            [0, 3_849, 59_999, 125_000, 15_000_000, 172_800_000].map(duration),
+            ["0.0s", "3.8s", "59.9s", "2m 5s", "4h 10m", "2d"]
+        );
         assert_eq!([8, 300, 7200, 172_800].map(age), ["8s", "5m", "2h", "2d"]);
-        assert_eq!([512, 4 << 20, 520_093_696, 1 << 30, 1023 << 20].map(size), [
-            "512 B", "4.0 MiB", "496 MiB", "1.0 GiB", "1.0 GiB"
-        ]);
+        assert_eq!(
+            [512, 4 << 20, 520_093_696, 1 << 30, 1023 << 20].map(size),
+            ["512 B", "4.0 MiB", "496 MiB", "1.0 GiB", "1.0 GiB"]
+        );
     }
 }

@@ -90,10 +90,7 @@ pub(crate) enum Location {
     /// A file or folder here.
     Local(PathBuf),
     /// A file or folder in a machine, by its absolute path.
-    Machine {
-        target: MachineTarget,
-        path: String,
-    },
+    Machine { target: MachineTarget, path: String },
 }
 
 impl FromStr for Location {
@@ -123,7 +120,9 @@ fn is_absolute(path: &str) -> bool {
     let mut chars = path.chars();
     match chars.next() {
         Some('/') => true,
-        Some(drive) => drive.is_ascii_alphabetic() && chars.next() == Some(':') && matches!(chars.next(), Some('\\' | '/')),
+        Some(drive) => {
+            drive.is_ascii_alphabetic() && chars.next() == Some(':') && matches!(chars.next(), Some('\\' | '/'))
+        }
         None => false,
     }
 }
@@ -181,7 +180,9 @@ mod tests {
         let udp: PortTarget = "store/dns:53/udp".parse().unwrap();
         assert_eq!((udp.environment.as_str(), udp.machine.as_str()), ("store", "dns"));
         assert_eq!((udp.port.get(), udp.protocol), (53, Protocol::Udp));
-        for wrong in ["store/web", "web:80", "store/web:0", "store/web:80/sctp", "store/web:80 at 81", "store/web:99999"] {
+        for wrong in
+            ["store/web", "web:80", "store/web:0", "store/web:80/sctp", "store/web:80 at 81", "store/web:99999"]
+        {
             assert!(wrong.parse::<PortTarget>().is_err(), "{wrong}");
         }
     }
@@ -202,7 +203,10 @@ mod tests {
     #[test]
     fn a_path_in_a_machine_must_be_absolute() {
         let error = "store/web:notes".parse::<Location>().unwrap_err().to_string();
-        assert_eq!(error, r#"the path "notes" in a machine must be absolute; for a local file write ./store/web:notes"#);
+        assert_eq!(
+            error,
+            r#"the path "notes" in a machine must be absolute; for a local file write ./store/web:notes"#
+        );
         assert!("store/web:".parse::<Location>().is_err());
         assert!("".parse::<Location>().is_err());
     }

@@ -79,7 +79,9 @@ mod tests {
         let (mut pipe, unpacking) = unpack(to.clone());
         let copying = async move { tokio::io::copy(&mut archive, &mut pipe).await };
         let (packed, copied, unpacked) = tokio::join!(packing, copying, unpacking);
-        (packed.unwrap(), copied.unwrap(), unpacked.unwrap());
+        packed.unwrap();
+        copied.unwrap();
+        unpacked.unwrap();
 
         assert_eq!(fs::read(to.join("a/big")).unwrap().len(), 1 << 20);
         assert_eq!(fs::metadata(to.join("run")).unwrap().permissions().mode() & 0o777, 0o750);

@@ -110,14 +110,12 @@ async fn read(path: &Path) -> Result<(String, String), Failure> {
         (read.await, path.display().to_string())
     };
     outcome.map_err(|error| unreadable(path, &error))?;
-    String::from_utf8(bytes)
-        .map(|text| (text, name.clone()))
-        .map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            Problem::new(format!("{name} is not text: byte {at} is not UTF-8"))
-                .hint("an environment file is YAML in UTF-8")
-                .into()
-        })
+    String::from_utf8(bytes).map(|text| (text, name.clone())).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::new(format!("{name} is not text: byte {at} is not UTF-8"))
+            .hint("an environment file is YAML in UTF-8")
+            .into()
+    })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

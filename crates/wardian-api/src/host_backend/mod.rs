@@ -1,0 +1,228 @@
+//! The backend that does the work: a [`wardian_host::Host`].
+//!
+//! Conversions only. What is decided, is decided in the host; what is said, is said in [`crate::wire`].
+
+mod follow;
+mod guest;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use wardian_host::{CheckedFile, Host, HostVerdict, ImportRequest};
+use wardian_model::{
+    environment::{EnvironmentRecord, Exposure},
+    event::EventRecord,
+    id::OperationId,
+    image::ImageRecord,
+    machine::MachineRecord,
+    name::{EnvironmentName, ImageName, MachineName},
+    operation::OperationRecord,
+    spec::{Expose, Protocol},
+};
+
+use crate::{
+    backend::{
+        Backend, Checked, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, RefusalKind, UpOrder,
+    },
+    wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
+};
+
+/// The version of the interface.
+const API_VERSION: u32 = 1;
+
+/// A host behind the API.
+pub struct HostBackend {
+    host: Host,
+}
+
+impl HostBackend {
+    /// Of this host.
+    #[must_use]
+    pub const fn new(host: Host) -> Self {
+        Self { host }
+    }
+
+    async fn read(&self, order: &UpOrder) -> Result<CheckedFile, Refusal> {
+        Ok(self.host.read_file_text(&order.text, &order.file_name, order.name.as_ref()).await?)
+    }
+}
+
+impl From<wardian_host::Refusal> for Refusal {
+    fn from(refusal: wardian_host::Refusal) -> Self {
+        let kind = match refusal.kind {
+            wardian_host::RefusalKind::NotFound => RefusalKind::NotFound,
+            wardian_host::RefusalKind::Conflict => RefusalKind::Conflict,
+            wardian_host::RefusalKind::Invalid => RefusalKind::Invalid,
+            wardian_host::RefusalKind::Unavailable => RefusalKind::Unavailable,
+            wardian_host::RefusalKind::Internal => RefusalKind::Internal,
+        };
+        Self::new(kind, refusal.problem)
+    }
+}
+
+#[async_trait]
+impl Backend for HostBackend {
+    async fn create(&self, order: UpOrder) -> Result<(OperationRecord, Vec<String>), Refusal> {
+        let CheckedFile { spec, warnings } = self.read(&order).await?;
+        Ok((self.host.create(spec).await?, warnings))
+    }
+
+    async fn check(&self, order: UpOrder) -> Result<Checked, Refusal> {
+        let CheckedFile { spec, warnings } = self.read(&order).await?;
+        Ok(Checked { name: spec.name, machines: spec.machines.into_keys().collect(), warnings })
+    }
+
+    async fn clone_environment(
+        &self,
+        source: &EnvironmentName,
+        names: &[EnvironmentName],
+    ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
+        let clones = self.host.clone_environment(source, names).await?;
+        Ok(clones.into_iter().map(|clone| clone.map_err(Refusal::from)).collect())
+    }
+
+    async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        Ok(self.host.start(name).await?)
+    }
+
+    async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        Ok(self.host.stop(name).await?)
+    }
+
+    async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        Ok(self.host.remove(name).await?)
+    }
+
+    async fn expose(&self, name: &EnvironmentName, expose: Expose) -> Result<Exposure, Refusal> {
+        Ok(self.host.expose(name, &expose).await?)
+    }
+
+    async fn unexpose(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        port: std::num::NonZeroU16,
+        protocol: Protocol,
+    ) -> Result<(), Refusal> {
+        let expose = Expose { machine: machine.clone(), port, protocol, at: None };
+        Ok(self.host.unexpose(name, &expose).await?)
+    }
+
+    async fn environments(&self) -> Result<Vec<(EnvironmentRecord, Vec<MachineRecord>)>, Refusal> {
+        Ok(self.host.environments().await?)
+    }
+
+    async fn environment(&self, name: &EnvironmentName) -> Result<(EnvironmentRecord, Vec<MachineRecord>), Refusal> {
+        Ok(self.host.environment(name).await?)
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal> {
+        Ok(self.host.operation(id).await?)
+    }
+
+    async fn operations(&self) -> Result<Vec<OperationRecord>, Refusal> {
+        let mut operations = self.host.operations().await?;
+        operations.reverse();
+        Ok(operations)
+    }
+
+    async fn operation_changes(
+        &self,
+        id: OperationId,
+    ) -> Result<BoxStream<'static, Result<OperationRecord, Refusal>>, Refusal> {
+        follow::operation(&self.host, id).await
+    }
+
+    async fn events(&self, from: EventsFrom) -> Result<BoxStream<'static, Result<EventRecord, Refusal>>, Refusal> {
+        follow::events(&self.host, from).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRecord>, Refusal> {
+        Ok(self.host.images().await?)
+    }
+
+    async fn import_image(
+        &self,
+        order: ImportOrder,
+    ) -> Result<BoxStream<'static, Result<ImportState, Refusal>>, Refusal> {
+        self.host.check_image_name(&order.name).await?;
+        let request = ImportRequest {
+            name: order.name,
+            path: order.path.into(),
+            kernel: order.kernel.map(Into::into),
+            initrd: order.initrd.map(Into::into),
+            command_line: order.command_line,
+        };
+        let host = self.host.clone();
+        let (progress, steps) = mpsc::channel(16);
+        let done = async move { host.import_image(request, progress).await };
+        Ok(follow::import(done, steps))
+    }
+
+    async fn remove_image(&self, name: &ImageName) -> Result<(), Refusal> {
+        Ok(self.host.remove_image(name).await?)
+    }
+
+    async fn exec(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        order: ExecOrder,
+    ) -> Result<ExecResult, Refusal> {
+        guest::exec(&self.host, name, machine, order).await
+    }
+
+    async fn read_file(&self, name: &EnvironmentName, machine: &MachineName, path: &str) -> Result<FileRead, Refusal> {
+        guest::read_file(&self.host, name, machine, path).await
+    }
+
+    async fn write_file(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        path: &str,
+        mode: Option<u32>,
+        content: BoxStream<'static, Result<axum::body::Bytes, Refusal>>,
+    ) -> Result<u64, Refusal> {
+        guest::write_file(&self.host, name, machine, path, mode, content).await
+    }
+
+    async fn console(&self, name: &EnvironmentName, machine: &MachineName) -> Result<UnixStream, Refusal> {
+        Ok(self.host.console(name, machine).await?)
+    }
+
+    async fn console_tail(
+        &self,
+        name: &EnvironmentName,
+        machine: &MachineName,
+        most: usize,
+    ) -> Result<Vec<u8>, Refusal> {
+        Ok(self.host.console_tail(name, machine, u64::try_from(most).unwrap_or(u64::MAX)).await?)
+    }
+
+    async fn host_report(&self) -> Result<HostReport, Refusal> {
+        let checks = self.host.check().await.into_iter().map(|check| Check {
+            name: check.name.to_owned(),
+            verdict: match check.verdict {
+                HostVerdict::Ok => Verdict::Ok,
+                HostVerdict::Warning => Verdict::Warning,
+                HostVerdict::Failed => Verdict::Failed,
+            },
+            message: check.message,
+            hint: check.hint,
+        });
+        Ok(HostReport { checks: checks.collect() })
+    }
+
+    async fn info(&self) -> Result<DaemonInfo, Refusal> {
+        let config = self.host.config();
+        Ok(DaemonInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_version: API_VERSION,
+            state_directory: config.state_directory.display().to_string(),
+            lab_prefix: config.lab.prefix.to_string(),
+            host_id: self.host.instance().to_owned(),
+        })
+    }
+}

@@ -1,0 +1,353 @@
+//! What each route answers, and how each kind of refusal looks, against a simulated host.
+
+mod simulated;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use simulated::{Host, Simulated};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use wardian_api::{
+    backend::{Refusal, RefusalKind},
+    routes,
+    wire::{EnvironmentDetail, ErrorBody, ErrorKind},
+};
+use wardian_model::environment::Problem;
+
+fn routes_on(simulated: &Arc<Simulated>) -> Router {
+    routes::router(Arc::new(Host(simulated.clone())), CancellationToken::new())
+}
+
+async fn ask_bytes(router: &Router, method: Method, target: &str, body: impl Into<Body>) -> (StatusCode, Vec<u8>) {
+    let request = Request::builder().method(method).uri(target).body(body.into()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    (status, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+}
+
+async fn ask(router: &Router, method: Method, target: &str, body: Value) -> (StatusCode, Value) {
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let (status, bytes) = ask_bytes(router, method, target, body).await;
+    let value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    (status, value)
+}
+
+async fn get(router: &Router, target: &str) -> (StatusCode, Value) {
+    ask(router, Method::GET, target, Value::Null).await
+}
+
+fn error_of(body: Value) -> wardian_api::wire::ApiError {
+    serde_json::from_value::<ErrorBody>(body).expect("an error body").error
+}
+
+/// A well-formed request to every route that reaches the backend first thing.
+fn every_route() -> Vec<(Method, &'static str, Value)> {
+    let machine = "/v1/environments/store/machines/web";
+    let at = |rest: &str| -> &'static str { Box::leak(format!("{machine}{rest}").into_boxed_str()) };
+    vec![
+        (Method::GET, "/v1/environments", Value::Null),
+        (Method::POST, "/v1/environments", json!({ "file": "name: new" })),
+        (Method::POST, "/v1/check", json!({ "file": "name: new" })),
+        (Method::GET, "/v1/environments/store", Value::Null),
+        (Method::DELETE, "/v1/environments/store", Value::Null),
+        (Method::POST, "/v1/environments/store/start", Value::Null),
+        (Method::POST, "/v1/environments/store/stop", Value::Null),
+        (Method::POST, "/v1/environments/store/clone", json!({ "name": "new" })),
+        (Method::GET, "/v1/environments/store/addresses", Value::Null),
+        (Method::POST, "/v1/environments/store/expose", json!({ "machine": "web", "port": 80 })),
+        (Method::DELETE, "/v1/environments/store/expose?machine=web&port=80", Value::Null),
+        (Method::POST, at("/exec"), json!({ "command": ["true"] })),
+        (Method::GET, at("/file?path=/etc/hosts"), Value::Null),
+        (Method::PUT, at("/file?path=/etc/hosts&mode=644"), Value::Null),
+        (Method::GET, at("/console/tail"), Value::Null),
+        (Method::GET, "/v1/operations", Value::Null),
+        (Method::GET, "/v1/operations/0000000000000001", Value::Null),
+        (Method::GET, "/v1/operations/0000000000000001/follow", Value::Null),
+        (Method::GET, "/v1/events", Value::Null),
+        (Method::GET, "/v1/images", Value::Null),
+        (Method::POST, "/v1/images", json!({ "name": "new", "path": "/disk" })),
+        (Method::DELETE, "/v1/images/micro", Value::Null),
+        (Method::GET, "/v1/host", Value::Null),
+        (Method::GET, "/v1/info", Value::Null),
+    ]
+}
+
+#[tokio::test]
+async fn every_route_passes_every_kind_of_refusal_on() {
+    let kinds = [
+        (RefusalKind::NotFound, 404, ErrorKind::NotFound),
+        (RefusalKind::Conflict, 409, ErrorKind::Conflict),
+        (RefusalKind::Invalid, 400, ErrorKind::Invalid),
+        (RefusalKind::Unavailable, 503, ErrorKind::Unavailable),
+        (RefusalKind::Internal, 500, ErrorKind::Internal),
+    ];
+    for (kind, status, on_the_wire) in kinds {
+        let simulated = Simulated::new();
+        let problem = Problem::new("it can't be").hint("do this").details(["so it is".to_owned()]);
+        simulated.refuse(Refusal::new(kind, problem));
+        let router = routes_on(&simulated);
+        for (method, target, body) in every_route() {
+            let (answered, body) = ask(&router, method.clone(), target, body).await;
+            assert_eq!(answered.as_u16(), status, "{method} {target}");
+            let error = error_of(body);
+            assert_eq!(error.kind, on_the_wire, "{method} {target}");
+            assert_eq!(error.message, "it can't be");
+            assert_eq!(error.hint.as_deref(), Some("do this"));
+            assert_eq!(error.details, ["so it is"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_and_wrong_methods_are_refused_in_json() {
+    let router = routes_on(&Simulated::new());
+    for target in ["/", "/v1", "/v1/nothing", "/v2/environments", "/v1/environments/", "/v1/environments/store/fly"] {
+        let (status, body) = get(&router, target).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{target}");
+        let error = error_of(body);
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        assert!(error.message.contains(target), "{}", error.message);
+    }
+    let (status, body) = ask(&router, Method::PATCH, "/v1/environments/store", Value::Null).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let error = error_of(body);
+    assert_eq!(error.kind, ErrorKind::MethodNotAllowed);
+    assert!(error.message.contains("PATCH"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn json_that_is_wrong_is_refused_with_its_position() {
+    let router = routes_on(&Simulated::new());
+    let cases = [
+        ("", "EOF"),
+        ("{\n  \"file\": ,\n}", "line 2 column 11"),
+        ("{\"file\": 1}", "line 1 column 10"),
+        ("{\"flie\": \"\"}", "unknown field `flie`"),
+        ("{}", "missing field `file`"),
+        ("[]", "line 1"),
+        ("{\"file\": \"\"} x", "line 1 column 14"),
+        ("\"\\ud800\"", "line 1"),
+    ];
+    for (body, expected) in cases {
+        let (status, answer) = ask_bytes(&router, Method::POST, "/v1/environments", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        let error = error_of(serde_json::from_slice(&answer).unwrap());
+        assert!(error.message.contains(expected), "{body}: {}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn bodies_and_queries_that_are_too_much_are_refused() {
+    let router = routes_on(&Simulated::new());
+    let large = format!("{{\"file\": \"{}\"}}", "x".repeat(5 << 20));
+    let (status, body) = ask_bytes(&router, Method::POST, "/v1/environments", large).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let error = error_of(serde_json::from_slice(&body).unwrap());
+    assert_eq!(error.kind, ErrorKind::TooLarge);
+    assert!(error.message.contains("4 MiB"), "{}", error.message);
+
+    let piece = axum::body::Bytes::from(vec![0; 1 << 20]);
+    let pieces = futures::stream::iter((0..257).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
+    let target = "/v1/environments/store/machines/web/file?path=/dev/null";
+    let (status, body) = ask_bytes(&router, Method::PUT, target, Body::from_stream(pieces)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(error_of(serde_json::from_slice(&body).unwrap()).message.contains("256 MiB"));
+}
+
+#[tokio::test]
+async fn names_ids_and_queries_are_checked_before_the_backend_sees_them() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    // Whatever reached the backend would come back as this.
+    simulated.refuse(Refusal::internal("reached the backend"));
+    let cases = [
+        (Method::GET, "/v1/environments/Store", "environment name"),
+        (Method::GET, "/v1/environments/..", "environment name"),
+        (Method::GET, "/v1/environments/%2e%2e%2fstore", "environment name"),
+        (Method::GET, "/v1/environments/%ff", "not UTF-8"),
+        (Method::GET, "/v1/environments/store/machines/-web/console/tail", "machine name"),
+        (Method::GET, "/v1/environments/store/machines/web/file", "path"),
+        (Method::GET, "/v1/environments/store/machines/web/file?path=", "must not be empty"),
+        (Method::GET, "/v1/environments/store/machines/web/file?path=%ff", "UTF-8"),
+        (Method::GET, "/v1/environments/store/machines/web/file?path=/a%00", "zero byte"),
+        (Method::GET, "/v1/environments/store/machines/web/file?path=/a&size=1", "unknown field"),
+        (Method::GET, "/v1/environments/store/machines/web/file?path=/a&path=/b", "duplicate field"),
+        (Method::PUT, "/v1/environments/store/machines/web/file?path=/a&mode=888", "octal"),
+        (Method::PUT, "/v1/environments/store/machines/web/file?path=/a&mode=%2B644", "octal"),
+        (Method::PUT, "/v1/environments/store/machines/web/file?path=/a&mode=77777", "octal"),
+        (Method::GET, "/v1/environments/store/machines/web/console/tail?bytes=-1", "invalid digit"),
+        (Method::DELETE, "/v1/environments/store/expose?machine=web&port=0", "between 1 and 65535"),
+        (Method::DELETE, "/v1/environments/store/expose?machine=web&port=65536", "query"),
+        (Method::DELETE, "/v1/environments/store/expose?machine=web&port=1&protocol=icmp", "unknown variant"),
+        (Method::GET, "/v1/operations/1", "identifier"),
+        (Method::GET, "/v1/operations/%2B00000000000001/follow", "identifier"),
+        (Method::GET, "/v1/events?from=x", "invalid digit"),
+        (Method::GET, "/v1/events?environment=A", "environment name"),
+        (Method::DELETE, "/v1/images/a_b", "image name"),
+    ];
+    for (method, target, expected) in cases {
+        let (status, body) = ask(&router, method.clone(), target, Value::Null).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{method} {target}: {body}");
+        let error = error_of(body);
+        assert!(error.message.contains(expected), "{method} {target}: {}", error.message);
+    }
+    let machine = "/v1/environments/store/machines/web/exec";
+    let posts = [
+        ("/v1/environments", json!({ "file": "", "name": "A" }), "environment name"),
+        ("/v1/environments/store/clone", json!({ "name": "c", "count": 0 }), "between 1 and 1000"),
+        ("/v1/environments/store/clone", json!({ "name": "c", "count": 1001 }), "between 1 and 1000"),
+        ("/v1/environments/store/clone", json!({ "name": "c".repeat(62), "count": 10 }), "63 at most"),
+        ("/v1/environments/store/expose", json!({ "machine": "web", "port": 0 }), "between 1 and 65535"),
+        ("/v1/environments/store/expose", json!({ "machine": "web", "port": 1, "at": 0 }), "between 1 and 65535"),
+        ("/v1/environments/store/expose", json!({ "machine": "W", "port": 1 }), "machine name"),
+        (machine, json!({ "command": [] }), "wants the program"),
+        (machine, json!({ "command": [""] }), "wants the program"),
+        (machine, json!({ "command": ["a", "b\0"] }), "zero byte"),
+        (machine, json!({ "command": ["a"], "environment": { "A=B": "" } }), "A=B"),
+        (machine, json!({ "command": ["a"], "timeout-ms": 0 }), "timeout-ms"),
+        (machine, json!({ "command": ["a"], "stdin": { "base64": "*" } }), "base64"),
+        ("/v1/images", json!({ "name": "i", "path": "disk.qcow2" }), "not absolute"),
+        ("/v1/images", json!({ "name": "i", "path": "/d", "kernel": "k" }), "not absolute"),
+        ("/v1/images", json!({ "name": "i", "path": "/d", "initrd": "/i" }), "belong to a `kernel`"),
+        ("/v1/images", json!({ "name": "../i", "path": "/d" }), "image name"),
+    ];
+    for (target, body, expected) in posts {
+        let (status, answer) = ask(&router, Method::POST, target, body.clone()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{target} {body}: {answer}");
+        let error = error_of(answer);
+        assert!(error.message.contains(expected), "{target} {body}: {}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn a_status_tells_everything_about_machines_inside_and_outside() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    let (status, body) = get(&router, "/v1/environments/store").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["phase"], "degraded");
+    assert_eq!((&body["machines-total"], &body["machines-ready"]), (&json!(2), &json!(1)));
+    assert_eq!(body["origin"], json!({ "from": "file" }));
+    assert_eq!(body["problem"]["message"], "QEMU ended");
+    assert_eq!(body["gateway"], "192.168.23.254");
+    assert_eq!(body["lineage"], json!([]));
+    assert_eq!(body.get("operation"), None);
+    let web = &body["machines"][0];
+    assert_eq!(web["name"], "web");
+    assert_eq!(web["memory-bytes"], 192 << 20);
+    assert_eq!(web["ready-after-ms"], 3700);
+    assert_eq!(web["pid"], 4711);
+    assert_eq!(web["agent"], json!({ "is": "answers", "version": "8.2" }));
+    assert_eq!(web["inside"]["fqdn"], "web-server.lab.contoso.com");
+    assert_eq!(web["outside"]["address"], "10.86.0.1");
+    assert_eq!(web["exposed"][0]["at"], 8080);
+    let db = &body["machines"][1];
+    assert_eq!((&db["phase"], db.get("pid")), (&json!("failed"), None));
+    assert_eq!(db["problem"]["details"], json!(["last words"]));
+    let detail: EnvironmentDetail = serde_json::from_value(body.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&detail).unwrap(), body, "reads back as it was written");
+}
+
+#[tokio::test]
+async fn an_operation_in_progress_is_part_of_the_status_until_it_ends() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    let (status, operation) = ask(&router, Method::POST, "/v1/environments/store/stop", Value::Null).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!((&operation["kind"], &operation["state"]), (&json!("down"), &json!("running")));
+    let (_, body) = get(&router, "/v1/environments/store").await;
+    assert_eq!(body["operation"]["id"], operation["id"]);
+    simulated.step(operation["id"].as_str().unwrap(), simulated::failed("no luck"));
+    let (_, body) = get(&router, "/v1/environments/store").await;
+    assert_eq!(body.get("operation"), None);
+    let (_, body) = get(&router, &format!("/v1/operations/{}", operation["id"].as_str().unwrap())).await;
+    assert_eq!((&body["state"], &body["problem"]["message"]), (&json!("failed"), &json!("no luck")));
+    assert_eq!(body["finished"], simulated::CREATED);
+}
+
+#[tokio::test]
+async fn the_lineage_ends_where_an_ancestor_is_gone() {
+    let simulated = Simulated::new();
+    let copy = simulated.state().environments["copy"].0.clone();
+    simulated.insert(simulated::environment("copy-of-copy", Some(&copy)));
+    let router = routes_on(&simulated);
+    let lineage = |body: Value| {
+        let all = body["lineage"].as_array().unwrap().clone();
+        all.into_iter().map(|a| (a["name"].clone(), a["exists"].clone())).collect::<Vec<_>>()
+    };
+    let (_, body) = get(&router, "/v1/environments/copy-of-copy").await;
+    assert_eq!(lineage(body), [(json!("copy"), json!(true)), (json!("store"), json!(true))]);
+    // A new environment of the old name is another one.
+    simulated.insert(simulated::environment("copy", None));
+    let (_, body) = get(&router, "/v1/environments/copy-of-copy").await;
+    assert_eq!(lineage(body), [(json!("copy"), json!(false))]);
+}
+
+#[tokio::test]
+async fn clones_are_numbered_and_refused_one_by_one() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    simulated.insert(simulated::environment("class-2", None));
+    let target = "/v1/environments/store/clone";
+    let (status, body) = ask(&router, Method::POST, target, json!({ "name": "class", "count": 3 })).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let clones = body["clones"].as_array().unwrap();
+    let names: Vec<_> = clones.iter().map(|clone| clone["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["class-1", "class-2", "class-3"]);
+    assert_eq!(clones[0]["operation"]["kind"], "clone");
+    assert_eq!(clones[1]["problem"]["message"], "there is an environment class-2 already");
+    assert_eq!(clones[1].get("operation"), None);
+    let (status, _) = ask(&router, Method::POST, target, json!({ "name": "class-2" })).await;
+    assert_eq!(status, StatusCode::CONFLICT, "one clone is refused as a whole");
+    let (status, _) = ask(&router, Method::POST, "/v1/environments/none/clone", json!({ "name": "x" })).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn addresses_are_all_or_those_of_one_machine() {
+    let router = routes_on(&Simulated::new());
+    let (_, body) = get(&router, "/v1/environments/store/addresses").await;
+    assert_eq!(body["addresses"].as_array().unwrap().len(), 2);
+    let (_, body) = get(&router, "/v1/environments/store/addresses?machine=db").await;
+    assert_eq!(body["addresses"].as_array().unwrap().len(), 1);
+    assert_eq!(body["addresses"][0]["inside"]["hostname"], "db");
+    let (status, _) = get(&router, "/v1/environments/store/addresses?machine=no").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_console_without_an_upgrade_is_told_what_to_send() {
+    let router = routes_on(&Simulated::new());
+    let (status, body) = get(&router, "/v1/environments/store/machines/web/console").await;
+    assert_eq!(status, StatusCode::UPGRADE_REQUIRED);
+    assert!(error_of(body).hint.unwrap().contains("upgrade: wardian-console"));
+}
+
+#[tokio::test]
+async fn streams_say_how_they_end() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    simulated.happen("store", "one");
+    simulated.happen("copy", "two");
+    simulated.happen("store", "three");
+    let text = |bytes: (StatusCode, Vec<u8>)| String::from_utf8(bytes.1).unwrap();
+    let all = text(ask_bytes(&router, Method::GET, "/v1/events?environment=store", Body::empty()).await);
+    assert!(all.contains("event: event") && all.contains("id: 1") && all.contains("id: 3"), "{all}");
+    assert!(!all.contains("two") && all.ends_with("event: end\ndata: {}\n\n"), "{all}");
+    let request = Request::get("/v1/events?from=1").header("last-event-id", "2").body(Body::empty()).unwrap();
+    let rest = router.clone().oneshot(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let rest = String::from_utf8(rest.to_vec()).unwrap();
+    assert!(rest.contains("three") && !rest.contains("two") && !rest.contains("one"), "{rest}");
+    let corrupt = json!({ "name": "new", "path": "/corrupt" }).to_string();
+    let import = text(ask_bytes(&router, Method::POST, "/v1/images", corrupt).await);
+    assert!(import.contains("event: progress"), "{import}");
+    assert!(import.contains("event: error") && import.contains("the disk is corrupt"), "{import}");
+    assert!(!import.contains("event: end"), "{import}");
+}

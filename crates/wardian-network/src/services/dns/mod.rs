@@ -1,0 +1,182 @@
+//! The DNS server of an environment. This file has the sockets and their loops; `zone` knows the environment's names,
+//! `forward` asks the host's name servers for others.
+
+mod forward;
+mod zone;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt::ReuseAddr,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use wardian_plan::network::NetworkPlan;
+
+use forward::Transport;
+pub(super) use forward::Upstream;
+use zone::Verdict;
+
+/// Questions of one environment that wait for the host's name servers at the same time. More are dropped; clients ask again.
+const WAITING: usize = 64;
+/// Open TCP connections of one environment.
+const CONNECTIONS: usize = 32;
+/// A connection that says nothing for so long is closed.
+const IDLE: Duration = Duration::from_secs(10);
+const PORT: u16 = 53;
+
+pub(super) struct Sockets {
+    udp: OwnedFd,
+    tcp: OwnedFd,
+}
+
+impl Sockets {
+    /// Opens both in the namespace of the calling thread.
+    pub(super) fn open(address: Ipv4Addr) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let to = SockaddrIn::from(SocketAddrV4::new(address, PORT));
+        let open = |kind| {
+            let socket = socket(AddressFamily::Inet, kind, flags, None)?;
+            setsockopt(&socket, ReuseAddr, &true)?;
+            bind(socket.as_raw_fd(), &to)?;
+            Ok::<_, io::Error>(socket)
+        };
+        let (udp, tcp) = (open(SockType::Datagram)?, open(SockType::Stream)?);
+        listen(&tcp, Backlog::new(64)?)?;
+        Ok(Self { udp, tcp })
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    plan: watch::Receiver<Arc<NetworkPlan>>,
+    upstream: Upstream,
+}
+
+/// Starts the server.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    sockets: Sockets,
+    plan: watch::Receiver<Arc<NetworkPlan>>,
+    upstream: Upstream,
+) -> io::Result<()> {
+    let server = Server { plan, upstream };
+    let udp = UdpSocket::from_std(sockets.udp.into())?;
+    let tcp = TcpListener::from_std(sockets.tcp.into())?;
+    tasks.spawn(server.clone().datagrams(udp));
+    tasks.spawn(server.connections(tcp));
+    Ok(())
+}
+
+impl Server {
+    async fn datagrams(self, socket: UdpSocket) {
+        let socket = Arc::new(socket);
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        // Dropped with this task, and with it all that wait.
+        let mut forwarded = JoinSet::new();
+        let mut buffer = vec![0; 4096];
+        loop {
+            while forwarded.try_join_next().is_some() {}
+            let (length, client) = match socket.recv_from(&mut buffer).await {
+                Ok(got) => got,
+                Err(error) => {
+                    tracing::warn!(%error, "the DNS server can't receive");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            match self.judge(&buffer[..length]) {
+                Verdict::Ignore => {}
+                // An answer that can't be sent now is as good as lost on the way.
+                Verdict::Answer(answer) => drop(socket.try_send_to(&answer.datagram(), client)),
+                Verdict::Forward(question) => {
+                    let Ok(place) = waiting.clone().try_acquire_owned() else { continue };
+                    let (upstream, socket) = (self.upstream.clone(), socket.clone());
+                    forwarded.spawn(async move {
+                        let answer = upstream.ask(&question, Transport::Datagram).await;
+                        let answer = answer.unwrap_or_else(|| question.failure().datagram());
+                        send(&socket, question.fit(answer), client).await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+    }
+
+    async fn connections(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut open = JoinSet::new();
+        loop {
+            while open.try_join_next().is_some() {}
+            // Waits for a free place: further connections stay in the kernel's queue.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let server = self.clone();
+                    open.spawn(async move {
+                        // Whatever ends a conversation is the client's business.
+                        let _ = server.conversation(stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the DNS server can't accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    /// Questions and answers on one connection (RFC 7766), one after the other.
+    async fn conversation(&self, mut stream: TcpStream) -> io::Result<()> {
+        loop {
+            let question = timeout(IDLE, read(&mut stream)).await??;
+            let answer = match self.judge(&question) {
+                Verdict::Ignore => return Ok(()),
+                Verdict::Answer(answer) => answer.stream(),
+                Verdict::Forward(question) => {
+                    let answer = self.upstream.ask(&question, Transport::Stream).await;
+                    answer.unwrap_or_else(|| question.failure().stream())
+                }
+            };
+            timeout(IDLE, write(&mut stream, &answer)).await??;
+        }
+    }
+
+    fn judge(&self, bytes: &[u8]) -> Verdict {
+        zone::judge(&self.plan.borrow().dns, bytes)
+    }
+}
+
+async fn send(socket: &UdpSocket, answer: Vec<u8>, client: SocketAddr) {
+    if let Err(error) = socket.send_to(&answer, client).await {
+        tracing::debug!(%client, %error, "a DNS answer could not be sent");
+    }
+}
+
+/// One message of a stream: its length in two bytes, then itself (RFC 1035, section 4.2.2).
+async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let length = stream.read_u16().await?;
+    let mut message = vec![0; length.into()];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut whole = Vec::with_capacity(message.len() + 2);
+    whole.extend(length.to_be_bytes());
+    whole.extend(message);
+    stream.write_all(&whole).await
+}

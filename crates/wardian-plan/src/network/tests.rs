@@ -1,0 +1,206 @@
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    net::Ipv4Addr,
+    process::{Command, Stdio},
+};
+
+use ipnet::Ipv4Net;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use wardian_model::{
+    environment::{EnvironmentRecord, Exposure},
+    mac::MacAddress,
+};
+
+use super::*;
+
+/// A record with `machines` of (inside address, public address, slot), and exposures of (machine, protocol, port, at).
+fn record(
+    fence: &str,
+    subnet: Ipv4Net,
+    machines: &[(Ipv4Addr, Ipv4Addr, u16)],
+    exposed: &[(usize, &str, u16, u16)],
+) -> EnvironmentRecord {
+    let (mut specs, mut identities) = (serde_json::Map::new(), serde_json::Map::new());
+    let edge = MacAddress::local(0x8000_0007);
+    for (n, (inside, outside, slot)) in machines.iter().enumerate() {
+        specs.insert(format!("m{n}"), json!({ "image": "micro" }));
+        let identity = json!({
+            "inside": {
+                "hostname": format!("host-{n}"), "address": inside,
+                "mac": MacAddress::local(n as u32 + 1), "uuid": "6f3c1f0e-0000-4000-8000-000000000000",
+            },
+            "outside": { "address": outside, "mac": edge },
+            "slot": slot,
+        });
+        identities.insert(format!("m{n}"), identity);
+    }
+    let exposed: Vec<Value> = exposed
+        .iter()
+        .map(|(n, protocol, port, at)| {
+            json!({ "machine": format!("m{n}"), "port": port, "protocol": protocol, "at": at, "address": machines[*n].1 })
+        })
+        .collect();
+    serde_json::from_value(json!({
+        "id": "00000000000000aa", "name": "store", "created": "2026-01-01T00:00:00Z",
+        "spec": { "name": "store", "machines": specs, "network": { "domain": "lab.contoso.com", "subnet": subnet } },
+        "origin": { "from": "file" },
+        "edge": { "slot": 7, "mac": edge },
+        "identities": identities, "fence": fence, "exposed": exposed,
+        "desired": "running", "run": 0, "phase": { "is": "pending" },
+    }))
+    .unwrap()
+}
+
+fn store(fence: &str) -> EnvironmentRecord {
+    let at = |d| Ipv4Addr::new(192, 168, 23, d);
+    let public = |d| Ipv4Addr::new(10, 86, 0, d);
+    record(
+        fence,
+        "192.168.23.0/24".parse().unwrap(),
+        &[(at(1), public(5), 11), (at(2), public(6), 12)],
+        &[(0, "tcp", 80, 8080), (1, "udp", 53, 5353)],
+    )
+}
+
+/// What real nft says to `text`, in a network namespace of its own.
+fn nft_check(text: &str) -> Result<(), String> {
+    let mut child = Command::new("unshare")
+        .args(["--net", "nft", "--check", "--file", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("unshare (util-linux) must be there");
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+#[test]
+fn the_plan_of_an_environment() {
+    // The rules have snapshots of their own.
+    let plan = NetworkPlan { nftables: String::new(), ..environment(&store("out-only"), &LabConfig::default()) };
+    insta::assert_json_snapshot!(plan);
+}
+
+#[test]
+fn rules_for_each_fence() {
+    for fence in ["open", "out-only", "sealed"] {
+        let plan = environment(&store(fence), &LabConfig::default());
+        nft_check(&plan.nftables).unwrap();
+        insta::assert_snapshot!(format!("rules_{fence}"), plan.nftables);
+    }
+}
+
+#[test]
+fn rules_for_the_host() {
+    let plan = lab(&LabConfig::default(), &store("open").exposed);
+    nft_check(&plan.nftables).unwrap();
+    insta::assert_snapshot!(plan.nftables);
+    nft_check(&lab(&LabConfig::default(), &[]).nftables).unwrap();
+}
+
+#[test]
+fn a_port_wanted_twice_goes_to_the_first() {
+    let mut exposures: Vec<Exposure> = store("open").exposed;
+    exposures.push(Exposure { address: Ipv4Addr::new(10, 86, 0, 99), ..exposures[0].clone() });
+    let text = lab(&LabConfig::default(), &exposures).nftables;
+    nft_check(&text).unwrap();
+    assert!(text.contains("8080 : 10.86.0.5 . 80") && !text.contains("10.86.0.99"));
+}
+
+#[test]
+fn odd_bridge_names_make_table_names() {
+    let config = LabConfig { bridge: "lab-1.x".into(), ..LabConfig::default() };
+    let plan = lab(&config, &[]);
+    assert_eq!(plan.table, "wardian_lab_1_x");
+    nft_check(&plan.nftables).unwrap();
+}
+
+#[test]
+fn machine_users_are_above_what_others_hand_out() {
+    const { assert!(machine_uid(1) > 0x6FFF_FFFF && machine_uid(u16::MAX) < 0x8000_0000) }
+}
+
+#[test]
+fn a_sealed_environment_asks_nobody_outside() {
+    assert!(!environment(&store("sealed"), &LabConfig::default()).dns.forward);
+    assert!(environment(&store("out-only"), &LabConfig::default()).dns.forward);
+}
+
+prop_compose! {
+    fn any_record()(
+        fence in prop::sample::select(vec!["open", "out-only", "sealed"]),
+        network in any::<u32>(),
+        length in 16u8..=28,
+        count in 0usize..10,
+        public in prop::collection::btree_set(1u16..60_000, 10),
+        slots in prop::collection::btree_set(1u16.., 10),
+        exposed in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(vec!["tcp", "udp"]), 1u16.., 1u16..), 0..6),
+    ) -> EnvironmentRecord {
+        // Not loopback, multicast or zero: the file's check doesn't let them in.
+        let network = (network % 0x6000_0000) | 0x0100_0000;
+        let network = if network >> 24 == 127 { network ^ 0x0100_0000 } else { network };
+        let subnet = Ipv4Net::new(Ipv4Addr::from_bits(network), length).unwrap().trunc();
+        let machines: Vec<_> = subnet.hosts().zip(public).zip(slots).take(count)
+            .map(|((inside, public), slot)| (inside, Ipv4Addr::from_bits(0x0a56_0000 + u32::from(public)), slot)).collect();
+        let exposed: Vec<_> = if machines.is_empty() { Vec::new() } else {
+            exposed.iter().map(|(m, p, port, at)| (m.index(machines.len()), *p, *port, *at)).collect()
+        };
+        record(fence, subnet, &machines, &exposed)
+    }
+}
+
+/// Everything in `text` that is an IPv4 address.
+fn addresses_in(text: &str) -> BTreeSet<Ipv4Addr> {
+    text.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Lines that let something pass that comes from, or goes to, the edge.
+fn opens_edge(text: &str) -> bool {
+    text.lines().any(|line| {
+        let accepts = line.trim_end().ends_with(" accept");
+        let elsewhere =
+            line.contains("iifname \"br0\"") && !line.contains("\"edge\"") && !line.contains("ct state related");
+        accepts && line.contains("\"edge\"")
+            || accepts && line.contains("ct state") && !elsewhere && !line.contains("\"br0\"")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_record_gives_rules_that_nft_takes(record in any_record()) {
+        let lab_config = LabConfig::default();
+        let plan = environment(&record, &lab_config);
+        prop_assert_eq!(nft_check(&plan.nftables), Ok(()));
+        prop_assert_eq!(nft_check(&lab(&lab_config, &record.exposed).nftables), Ok(()));
+    }
+
+    #[test]
+    fn rules_name_no_address_of_anybody_else(record in any_record()) {
+        let text = environment(&record, &LabConfig::default()).nftables;
+        let network = &record.spec.network;
+        let mut own: BTreeSet<Ipv4Addr> = [network.gateway(), network.subnet.network(), Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].into();
+        for identity in record.identities.values() {
+            own.extend([identity.inside.address, identity.outside.address]);
+        }
+        prop_assert!(addresses_in(&text).is_subset(&own), "{text}");
+    }
+
+    #[test]
+    fn only_an_unsealed_edge_lets_anything_pass(record in any_record()) {
+        let text = environment(&record, &LabConfig::default()).nftables;
+        prop_assert_eq!(opens_edge(&text), record.fence != wardian_model::spec::Fence::Sealed, "{}", text);
+    }
+
+    #[test]
+    fn names_of_links_fit_the_kernel_and_differ(record in any_record()) {
+        let plan = environment(&record, &LabConfig::default());
+        let names: BTreeSet<&str> = plan.taps.iter().map(|t| t.name.as_str()).chain([&*plan.edge.inner, &*plan.bridge.name]).collect();
+        prop_assert_eq!(names.len(), plan.taps.len() + 2);
+        prop_assert!(names.iter().all(|n| n.len() <= 15) && plan.edge.outer.len() <= 15);
+    }
+}

@@ -1,0 +1,273 @@
+//! The command as a process against canned answers: what it asks for, what it prints, how it ends.
+//!
+//! The answers are written out as JSON, so that a change of the wire that would break scripts breaks a test.
+
+mod canned;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Output, Stdio},
+};
+
+use canned::{Daemon, sse};
+use serde_json::{Value, json};
+
+fn wardian(daemon: &Daemon, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wardian"))
+        .args(["--host", &format!("unix://{}", daemon.socket().display())])
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+fn operation(kind: &str, environment: &str, state: &str, steps: &[(&str, &str)]) -> Value {
+    let steps: Vec<Value> = steps.iter().map(|(name, state)| json!({ "name": name, "state": state })).collect();
+    json!({
+        "id": "00000000000000bb", "kind": kind, "environment": environment, "environment-id": "00000000000000aa",
+        "created": "2026-03-01T12:00:00Z", "steps": steps, "state": state,
+    })
+}
+
+fn not_found(name: &str) -> Value {
+    json!({ "error": {
+        "kind": "not-found", "message": format!("there is no environment {name}"),
+        "hint": "`wardian ls` lists them", "details": [],
+    } })
+}
+
+const FILE: &str = "name: store\nmachines: { web: { image: micro } }\n";
+
+fn up(daemon: &mut Daemon, end: Value) {
+    let accepted = json!({ "operation": operation("up", "store", "running", &[]), "warnings": ["web is small"] });
+    daemon.answers("POST /v1/environments", 202, accepted.to_string());
+    let messages = [
+        operation("up", "store", "running", &[("network", "waiting"), ("web: ready", "waiting")]),
+        operation("up", "store", "running", &[("network", "doing"), ("web: ready", "waiting")]),
+        operation("up", "store", "running", &[("network", "done"), ("web: ready", "doing")]),
+        end,
+    ];
+    daemon.streams("GET /v1/operations/00000000000000bb/follow", sse("operation", &messages));
+}
+
+fn file() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.yaml");
+    fs::write(&path, FILE).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+/// Lines without how long something took.
+fn without_times(text: &str) -> Vec<String> {
+    let is_time = |word: &str| word.ends_with('s') && word[..word.len() - 1].parse::<f64>().is_ok();
+    text.lines()
+        .map(|line| line.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[test]
+fn up_sends_the_file_and_shows_each_step() {
+    let mut daemon = Daemon::new();
+    up(&mut daemon, operation("up", "store", "done", &[("network", "done"), ("web: ready", "done")]));
+    let (_folder, path) = file();
+    let output = wardian(&daemon, &["up", &path, "--name", "shop"]);
+    assert_eq!((code(&output), stdout(&output)), (0, ""), "{output:?}");
+    assert_eq!(
+        without_times(stderr(&output)),
+        [
+            "warning: web is small",
+            "network begins",
+            "network done",
+            "web: ready begins",
+            "web: ready done",
+            "store: up done in",
+        ]
+    );
+    let asked: Value = serde_json::from_slice(&daemon.asked("POST /v1/environments")[0]).unwrap();
+    assert_eq!(asked, json!({ "file": FILE, "file-name": path, "name": "shop" }));
+}
+
+#[test]
+fn up_that_fails_tells_why_and_prints_the_operation_as_json() {
+    let mut daemon = Daemon::new();
+    let mut end = operation("up", "store", "failed", &[("network", "done"), ("web: ready", "failed")]);
+    end["problem"] =
+        json!({ "message": "web never got ready", "hint": "look at its console", "details": ["[ 1.0] panic"] });
+    up(&mut daemon, end);
+    let (_folder, path) = file();
+    let output = wardian(&daemon, &["up", &path]);
+    assert_eq!(code(&output), 1);
+    let end = "error: up of store failed: web never got ready\n  [ 1.0] panic\nhint: look at its console\n";
+    assert!(stderr(&output).ends_with(end), "{output:?}");
+
+    let output = wardian(&daemon, &["up", &path, "--json", "-q"]);
+    assert_eq!(code(&output), 1);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["operation"]["state"], "failed");
+}
+
+#[test]
+fn up_without_waiting_does_not_follow() {
+    let mut daemon = Daemon::new();
+    up(&mut daemon, Value::Null);
+    let (_folder, path) = file();
+    assert_eq!(code(&wardian(&daemon, &["up", &path, "--no-wait"])), 0);
+    assert!(daemon.asked("GET /v1/operations/00000000000000bb/follow").is_empty());
+}
+
+#[test]
+fn who_interrupts_up_is_told_that_it_goes_on() {
+    let mut daemon = Daemon::new();
+    up(&mut daemon, Value::Null);
+    let doing = operation("up", "store", "running", &[("network", "doing")]);
+    daemon.streams_on("GET /v1/operations/00000000000000bb/follow", &format!("event: operation\ndata: {doing}\n\n"));
+    let (_folder, path) = file();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wardian"))
+        .args(["--host", &format!("unix://{}", daemon.socket().display()), "up", &path])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "network  begins"), "it follows");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let told = "warning: detached; up of store goes on, and `wardian status store` shows how far it is";
+    assert_eq!(rest, [told]);
+}
+
+#[test]
+fn one_environment_that_is_not_there_does_not_keep_the_others_from_being_removed() {
+    let mut daemon = Daemon::new();
+    daemon.answers("DELETE /v1/environments/shop", 404, not_found("shop").to_string());
+    daemon.answers("DELETE /v1/environments/store", 202, operation("remove", "store", "running", &[]).to_string());
+    let end = [operation("remove", "store", "done", &[("machines", "done")])];
+    daemon.streams("GET /v1/operations/00000000000000bb/follow", sse("operation", &end));
+    let output = wardian(&daemon, &["rm", "shop", "store"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("store: rm done in"), "{output:?}");
+    assert!(
+        stderr(&output).ends_with("error: there is no environment shop\nhint: `wardian ls` lists them\n"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_command_in_a_machine_ends_with_its_status_and_keeps_its_streams_apart() {
+    let mut daemon = Daemon::new();
+    let result =
+        json!({ "status": 3, "stdout": { "text": "out\n" }, "stderr": { "base64": "/wA=" }, "truncated": false });
+    daemon.answers("POST /v1/environments/store/machines/web/exec", 200, result.to_string());
+    let output = wardian(&daemon, &["exec", "store/web", "--timeout", "5m", "--", "sh", "-c", "exit 3"]);
+    assert_eq!((code(&output), &*output.stdout, &*output.stderr), (3, &b"out\n"[..], &b"\xff\0"[..]));
+    let asked: Value =
+        serde_json::from_slice(&daemon.asked("POST /v1/environments/store/machines/web/exec")[0]).unwrap();
+    assert_eq!(asked["command"], json!(["sh", "-c", "exit 3"]));
+    assert_eq!(asked["timeout-ms"], 300_000);
+}
+
+#[test]
+fn ls_prints_what_came_and_json_is_what_came() {
+    let mut daemon = Daemon::new();
+    let environment = json!({
+        "name": "store", "id": "00000000000000aa", "phase": "running", "machines-total": 2, "machines-ready": 2,
+        "created": "2026-03-01T12:00:00Z", "fence": "out-only", "origin": { "from": "file" },
+    });
+    let list = json!({ "environments": [environment] });
+    daemon.answers("GET /v1/environments", 200, list.to_string());
+    let output = wardian(&daemon, &["ls"]);
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+    assert!(stdout(&output).starts_with("NAME   PHASE    MACHINES   FENCE"), "{output:?}");
+    let output = wardian(&daemon, &["ls", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), list);
+}
+
+#[test]
+fn a_host_that_lacks_something_fails_the_check() {
+    let mut daemon = Daemon::new();
+    let check = json!({ "name": "nftables", "verdict": "failed", "message": "nft is missing", "hint": "install it" });
+    daemon.answers("GET /v1/host", 200, json!({ "checks": [check] }).to_string());
+    let output = wardian(&daemon, &["host", "check"]);
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).contains("nft is missing"), "{output:?}");
+}
+
+#[test]
+fn a_file_is_written_to_a_machine_with_its_mode() {
+    let mut daemon = Daemon::new();
+    let no = json!({ "status": 1, "stdout": { "text": "" }, "stderr": { "text": "" }, "truncated": false });
+    daemon.answers("POST /v1/environments/store/machines/web/exec", 200, no.to_string());
+    let written = json!({ "path": "/tmp/run", "size-bytes": 2 });
+    daemon.answers("PUT /v1/environments/store/machines/web/file", 200, written.to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    fs::write(&path, "hi").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+    let output = wardian(&daemon, &["cp", path.to_str().unwrap(), "store/web:/tmp/"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let target = "PUT /v1/environments/store/machines/web/file";
+    assert_eq!(daemon.targets(target), ["/v1/environments/store/machines/web/file?path=/tmp/run&mode=750"]);
+    assert_eq!(daemon.asked(target), [b"hi".to_vec()]);
+}
+
+#[test]
+fn a_file_that_breaks_off_leaves_what_was_there() {
+    let mut daemon = Daemon::new();
+    let no = json!({ "status": 1, "stdout": { "text": "" }, "stderr": { "text": "" }, "truncated": false });
+    daemon.answers("POST /v1/environments/store/machines/web/exec", 200, no.to_string());
+    daemon.breaks_off("GET /v1/environments/store/machines/web/file", "half");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept");
+    fs::write(&path, "kept").unwrap();
+    let output = wardian(&daemon, &["cp", "store/web:/etc/motd", path.to_str().unwrap()]);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert_eq!(fs::read(&path).unwrap(), b"kept");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
+}
+
+#[test]
+fn a_console_that_is_not_there_still_shows_what_was_printed_last() {
+    let mut daemon = Daemon::new();
+    let refusal = json!({ "error": { "kind": "conflict", "message": "web does not run", "details": [] } });
+    daemon.answers("GET /v1/environments/store/machines/web/console", 409, refusal.to_string());
+    let tail = json!({ "console": { "text": "Kernel panic\n" } });
+    daemon.answers("GET /v1/environments/store/machines/web/console/tail", 200, tail.to_string());
+    let output = wardian(&daemon, &["console", "store/web"]);
+    assert_eq!((code(&output), stdout(&output), stderr(&output)), (1, "Kernel panic\n", "error: web does not run\n"));
+    let output = wardian(&daemon, &["console", "--tail", "store/web"]);
+    assert_eq!((code(&output), stdout(&output), stderr(&output)), (0, "Kernel panic\n", ""));
+}
+
+#[test]
+fn an_image_is_imported_by_its_whole_path() {
+    let mut daemon = Daemon::new();
+    let image = json!({
+        "name": "micro", "digest": "c0ffee", "virtual-size-bytes": 1 << 30, "disk-size-bytes": 1 << 20,
+        "format": "raw", "kernel": true, "imported": "2026-03-01T12:00:00Z",
+    });
+    let messages =
+        [json!({ "is": "doing", "step": "convert", "percent": 50 }), json!({ "is": "done", "image": image })];
+    daemon.streams("POST /v1/images", sse("import", &messages));
+    let output = wardian(&daemon, &["image", "import", "micro", "disk.raw", "--kernel", "/k"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(stderr(&output), "convert\nimage micro imported: 1.0 GiB, 1.0 MiB on disk\n");
+    let asked: Value = serde_json::from_slice(&daemon.asked("POST /v1/images")[0]).unwrap();
+    let here = std::env::current_dir().unwrap().join("disk.raw");
+    assert_eq!((&asked["path"], &asked["kernel"]), (&json!(here), &json!("/k")));
+}

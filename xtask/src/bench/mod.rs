@@ -1,0 +1,60 @@
+//! `cargo xtask bench`: measures what was promised, each against a peer or a limit of the same run, and prints a table
+//! or JSON. What is measured, and how, is for the files beside this one.
+
+mod daemon;
+
+use crate::lab::Lab;
+use crate::{images, packages, run, tests};
+use anyhow::Result;
+use serde::Serialize;
+
+/// One measured promise.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measured {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    /// The largest value that keeps the promise.
+    bound: f64,
+    holds: bool,
+}
+
+impl Measured {
+    fn new(name: &'static str, value: f64, unit: &'static str, bound: f64) -> Self {
+        // Three decimals: more would only be noise.
+        let value = (value * 1000.0).round() / 1000.0;
+        Self { name, value, unit, bound, holds: value <= bound }
+    }
+}
+
+/// A bench measures on a fresh host, so that one does not heat the other's caches.
+type Bench = fn(&Lab) -> Result<Vec<Measured>>;
+
+const BENCHES: &[(&str, Bench)] = &[("daemon with 200 environments", daemon::with_200_environments)];
+
+/// Runs all benches. Broken promises are shown, and are no error: a slow machine is not a wrong program.
+pub(crate) fn run(json: bool) -> Result<()> {
+    packages::ensure()?;
+    tests::build_release()?;
+    images::build(images::Which::Micro)?;
+    let mut all = Vec::new();
+    for (title, bench) in BENCHES {
+        let measured = run::timed(title, || {
+            let lab = Lab::start("bench")?;
+            lab.import("micro")?;
+            bench(&lab)
+        })?;
+        all.extend(measured);
+        Lab::check_interrupt()?;
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    println!("{:<18} {:>10} {:<5} {:>8}  holds", "name", "value", "unit", "bound");
+    for one in &all {
+        let holds = if one.holds { "yes" } else { "NO" };
+        println!("{:<18} {:>10} {:<5} {:>8}  {holds}", one.name, one.value, one.unit, one.bound);
+    }
+    Ok(())
+}
