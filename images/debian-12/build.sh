@@ -42,7 +42,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$include" \
     --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d"' \
     --essential-hook='printf "MODULES=list\nCOMPRESS=gzip\n" > "$1/etc/initramfs-tools/conf.d/wardian"' \
     --essential-hook='printf "virtio_pci\nvirtio_blk\next4\n" > "$1/etc/initramfs-tools/modules"' \
-    --customize-hook="cp -a '$here/root/.' \"\$1/\"" \
+    --customize-hook="cp -r --preserve=mode,links '$here/root/.' \"\$1/\"" \
     --customize-hook='chroot "$1" systemctl --quiet enable systemd-networkd systemd-resolved ssh' \
     --customize-hook='chroot "$1" systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer systemd-networkd-wait-online' \
     --customize-hook='ln -sf /run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"' \

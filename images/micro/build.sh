@@ -144,7 +144,7 @@ while read -r module; do
 done < "$WORK/modules"
 "$pool/bin/busybox" depmod -b "$root" "$release"
 
-cp -a "$here/root/." "$root/"
+cp -r --preserve=mode,links "$here/root/." "$root/"
 rm -f "$root/usr/sbin/shutdown"
 install -m 0755 "$here/root/usr/sbin/shutdown" "$root/usr/sbin/shutdown"
 find "$root/etc/init.d" "$root/usr/lib/wardian" "$root/usr/share/udhcpc" "$root/etc/acpi" -type f -exec chmod 0755 {} +

@@ -12,8 +12,10 @@ use std::time::Instant;
 const FIRST: &str = "store";
 const CLONE: &str = "store-2";
 
+type Step = fn(&Lab) -> Result<()>;
+
 /// What the demo shows, in order.
-const STEPS: &[(&str, fn(&Lab) -> Result<()>)] = &[
+const STEPS: &[(&str, Step)] = &[
     ("importing the image", |lab| lab.import("micro")),
     ("bringing up the store", |lab| {
         let file = run::repository().join("examples/store.yaml");
@@ -44,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
     tests::build()?;
     images::build(images::Which::Micro)?;
     let prepared = start.elapsed();
-    let lab = run::timed("starting a test host", || Lab::start("demo"))?;
+    let lab = run::timed("starting a test host", || Lab::start("demo", tests::binary()))?;
     for (title, step) in STEPS {
         Lab::check_interrupt()?;
         if let Err(error) = run::timed(title, || step(&lab)) {

@@ -4,7 +4,7 @@
 //! Dropping the host cleans up whatever happened: environments are removed, the daemon is ended, then whatever still
 //! names the folder on its command line, then the namespace and the folder.
 
-use crate::{images, run, tests};
+use crate::{images, run};
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -25,13 +25,14 @@ extern "C" fn interrupted(_: libc::c_int) {
 /// A host for one demo or bench.
 pub(crate) struct Lab {
     name: String,
+    binary: PathBuf,
     folder: tempfile::TempDir,
     daemon: Option<Child>,
 }
 
 impl Lab {
-    /// Makes the namespace and starts the daemon; returns when it answers.
-    pub(crate) fn start(purpose: &str) -> Result<Self> {
+    /// Makes the namespace and starts the daemon of this binary; returns when it answers.
+    pub(crate) fn start(purpose: &str, binary: PathBuf) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!("a test host needs root: it makes a network namespace and bridges");
         }
@@ -44,7 +45,7 @@ impl Lab {
             .tempdir()
             .context("cannot make a folder for the test host")?;
         // From here on dropping it cleans up.
-        let mut lab = Self { name, folder, daemon: None };
+        let mut lab = Self { name, binary, folder, daemon: None };
         run::read(Command::new("ip").args(["netns", "add", &lab.name]))?;
         run::read(Command::new("ip").args(["-n", &lab.name, "link", "set", "lo", "up"]))?;
         lab.start_daemon()?;
@@ -53,7 +54,7 @@ impl Lab {
 
     fn start_daemon(&mut self) -> Result<()> {
         let log = File::create(self.log()).context("cannot create the daemon's log")?;
-        let mut command = self.inside(&tests::binary())?;
+        let mut command = self.inside(&self.binary)?;
         command
             .arg("daemon")
             .arg("--state-directory")
@@ -88,7 +89,7 @@ impl Lab {
 
     /// A `wardian` command that talks to this host's daemon.
     pub(crate) fn wardian(&self, words: &[&str]) -> Result<Command> {
-        let mut command = self.inside(&tests::binary())?;
+        let mut command = self.inside(&self.binary)?;
         command.args(words).env("WARDIAN_HOST", format!("unix://{}", self.socket().display()));
         Ok(command)
     }

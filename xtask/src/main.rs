@@ -3,8 +3,11 @@
 //! This crate compiles before everything else on a fresh machine, so it stays light: no async runtime, and none of the
 //! other crates. It drives `cargo`, the distribution's package tools and the `wardian` binary from outside.
 
+mod bench;
 mod check;
+mod demo;
 mod images;
+mod lab;
 mod packages;
 mod run;
 mod tests;
@@ -26,6 +29,14 @@ enum Task {
         #[arg(default_value = "all")]
         name: images::Which,
     },
+    /// Show what Wardian is for: two machines, sealed, cloned, both answering at once
+    Demo,
+    /// Measure what was promised about speed
+    Bench {
+        /// Print JSON: an array of name, value, unit, bound, holds
+        #[arg(long)]
+        json: bool,
+    },
     /// Run the tests: packages, checks, images, then unit, part and story tests
     Test {
         /// Leave out the stories, lints and documentation
@@ -41,6 +52,8 @@ enum Task {
 fn main() -> std::process::ExitCode {
     let result = match Arguments::parse().task {
         Task::Images { name } => packages::ensure().and_then(|()| images::build(name)),
+        Task::Demo => demo::run(),
+        Task::Bench { json } => bench::run(json),
         Task::Test { quick } => tests::run(quick),
         Task::Check => check::all(),
         Task::Packages => packages::ensure(),

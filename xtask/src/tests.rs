@@ -37,6 +37,14 @@ pub(crate) fn build() -> Result<()> {
     run::timed("building wardian", || run::shown(run::cargo().args(["build", "--quiet", "--package", "wardian"])))
 }
 
+/// Builds the binary that benches measure, and says where it is.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    run::timed("building wardian for speed", || {
+        run::shown(run::cargo().args(["build", "--quiet", "--release", "--package", "wardian"]))
+    })?;
+    Ok(run::target().join("release").join("wardian"))
+}
+
 /// Runs the tests; `quick` leaves the stories and the slow checks out.
 pub(crate) fn run(quick: bool) -> Result<()> {
     let start = Instant::now();

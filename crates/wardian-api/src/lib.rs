@@ -2,6 +2,7 @@
 //!
 //! * [`wire`]: requests and answers as JSON; the stable, documented part;
 //! * [`backend`]: what the routes need from whoever does the work;
+//! * [`host_backend`]: the one that does it, on a host;
 //! * [`routes`]: the routes under `/v1`, and the OpenAPI document that is made from them;
 //! * [`server`]: the unix socket, who may use it, and an orderly end.
 //!

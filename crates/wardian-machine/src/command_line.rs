@@ -35,7 +35,8 @@ const TRANSLATION_CACHE_MIB: u32 = 128;
 const SLOT_SERIAL: usize = 0x03;
 const SLOT_RNG: usize = 0x04;
 const SLOT_PANIC: usize = 0x05;
-const SLOT_SEED: usize = 0x06;
+/// Behind the disks, so that the first of them is `vda` with a seed and without.
+const SLOT_SEED: usize = 0x1c;
 const SLOT_INTERFACES: usize = 0x08;
 const SLOT_DISKS: usize = 0x10;
 

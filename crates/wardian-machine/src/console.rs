@@ -46,7 +46,11 @@ pub fn console_tail(directory: &Path, bytes: u64) -> io::Result<Vec<u8>> {
 
 /// Gives the front of the log back to the file system when it takes more than twice `keep` bytes. Tells whether it did.
 pub fn trim(directory: &Path, keep: u64) -> io::Result<bool> {
-    let path = RuntimeDirectory::new(directory).console_log();
+    trim_file(&RuntimeDirectory::new(directory).console_log(), keep)
+}
+
+/// The same for any file that is only appended to.
+pub(crate) fn trim_file(path: &Path, keep: u64) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -9,7 +9,7 @@
 //! | `lock` | held (flock) by QEMU while it lives; its text is the process id | the process that becomes QEMU |
 //! | `qmp.sock`, `agent.sock`, `console.sock` | listening sockets, handed to QEMU as descriptors | the starter |
 //! | `console.log` | what the guest printed on its serial line, a bounded tail | QEMU; trimmed by [`Machine`] |
-//! | `qemu.log` | QEMU's standard output and error: its last words | QEMU |
+//! | `qemu.log` | QEMU's standard output and error: its last words | QEMU; trimmed by [`Machine`] |
 //! | `process.json` | process id, start time and cgroup of the last start, for people and tools | the starter |
 //!
 //! The directory belongs to the starter (root), QEMU's user may pass through it but not write in it: a QEMU that was

@@ -276,11 +276,7 @@ impl Watcher {
                     self.seen.guest_shutdown = true;
                     self.end();
                 },
-                _ = trim.tick() => {
-                    if let Err(error) = console::trim(self.directory.path(), console::KEPT) {
-                        tracing::warn!(directory = %self.directory.path().display(), %error, "console log not trimmed");
-                    }
-                }
+                _ = trim.tick() => self.trim(),
             }
         };
         let _ = tokio::time::timeout(LAST_EVENTS, self.drain()).await;
@@ -289,6 +285,15 @@ impl Watcher {
             self.seen.out_of_memory = cgroup::detect().out_of_memory_kills(&group.0) > group.1;
         }
         judge(ending, self.seen, last_words(self.directory.path()))
+    }
+
+    /// Keeps both logs small: a guest can make QEMU complain without end just as it can print without end.
+    fn trim(&self) {
+        for log in [self.directory.console_log(), self.directory.qemu_log()] {
+            if let Err(error) = console::trim_file(&log, console::KEPT) {
+                tracing::warn!(log = %log.display(), %error, "log not trimmed");
+            }
+        }
     }
 
     /// Reads what QEMU announced last, which may still be on its way when the process is gone already.

@@ -12,6 +12,9 @@ use crate::machine::Machine;
 /// How long after SIGKILL a process may take to be gone: it may sit in an uninterruptible write.
 const KILL: Duration = Duration::from_secs(30);
 
+/// How long QEMU may take to say whether the guest runs; one that does not say will not pass a button on either.
+const LOOK: Duration = Duration::from_secs(3);
+
 /// How long each step may take. Zero leaves the step out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
@@ -71,7 +74,8 @@ impl Machine {
         if let Some(exit) = self.exit() {
             return Ok((ShutdownStep::AlreadyOff, exit));
         }
-        let hears = self.status().await.is_ok_and(|status| status.running);
+        let status = timeout(LOOK, self.status()).await;
+        let hears = matches!(status, Ok(Ok(status)) if status.running);
         if hears
             && !deadlines.agent.is_zero()
             && self.agent().shutdown().await.is_ok()

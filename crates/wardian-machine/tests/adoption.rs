@@ -88,7 +88,9 @@ async fn starter_killed_before_the_record_leaves_a_machine_that_is_found() {
     assert_eq!(machine.status().await.unwrap().state, RunState::Running);
     machine.kill().unwrap();
     let exit = ended(&machine).await;
-    assert!(matches!(exit, Exit::Unknown { .. } | Exit::Killed { signal: 9, .. }), "{exit:?}");
+    // On Linux before 6.15 an init that collects at once may leave nothing to read.
+    assert!(matches!(exit, Exit::Killed { signal: 9, .. } | Exit::Unknown { .. }), "{exit:?}");
+    println!("how the end of another's child is told here: {exit:?}");
     start(place.launch()).await.unwrap();
 }
 

@@ -1,5 +1,5 @@
-//! A real guest with a real agent: the micro image, named by `WARDIAN_MICRO` (the directory `cargo xtask images` fills, with
-//! `kernel`, `initrd`, `disk.qcow2` and `image.json`). Without it these tests fail, and say so.
+//! A real guest with a real agent: the micro image as `cargo xtask images` makes it, or another one named by `WARDIAN_MICRO`
+//! (a directory with `kernel`, `initrd`, `disk.qcow2` and `image.json`). Without it these tests fail, and say so.
 
 mod common;
 
@@ -17,8 +17,11 @@ use wardian_machine::{
 const BOOT: Duration = Duration::from_secs(60);
 
 fn image() -> PathBuf {
-    let image = std::env::var_os("WARDIAN_MICRO");
-    PathBuf::from(image.expect("WARDIAN_MICRO names no micro image; `cargo xtask images` makes one"))
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/wardian-images/micro");
+    let image = std::env::var_os("WARDIAN_MICRO").map_or_else(usual, PathBuf::from);
+    image
+        .canonicalize()
+        .expect("there is no micro image: make it with `cargo xtask images` or name it with WARDIAN_MICRO")
 }
 
 /// A machine of the micro image with an overlay of its own.

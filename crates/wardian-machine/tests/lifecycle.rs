@@ -182,7 +182,7 @@ async fn missing_qemu_names_the_package() {
     let error = start(launch).await.unwrap_err();
     assert!(matches!(error, StartError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains("apt install qemu-system-x86"));
-    assert!(matches!(place.process(), None));
+    assert_eq!(place.process(), None);
 }
 
 #[tokio::test]
@@ -192,4 +192,28 @@ async fn path_too_long_for_a_socket_is_refused() {
     let error = start(launch).await.unwrap_err();
     assert!(matches!(error, StartError::Directory { .. }), "{error:?}");
     let _ = qemu();
+}
+
+#[tokio::test]
+async fn disk_is_switched_to_an_overlay_while_the_machine_runs() {
+    let place = Place::new();
+    let disk = place.boot_sector(code::ECHO);
+    let overlay = place.path().join("0b9c1f6e-overlay.qcow2");
+    let made = std::process::Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .args([&disk.path, &overlay])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::os::unix::fs::chown(&overlay, Some(NOBODY.uid), Some(NOBODY.gid)).unwrap();
+    let machine = start(Launch { disks: vec![disk], ..place.launch() }).await.unwrap().machine;
+    for _ in 0..2 {
+        machine.switch_disk(0, &overlay).await.unwrap();
+    }
+    let blocks = machine.qmp().execute("query-block", None).await.unwrap();
+    let inserted = &blocks.as_array().unwrap().iter().find(|b| b["inserted"].is_object()).unwrap()["inserted"];
+    assert_eq!(inserted["file"].as_str(), overlay.to_str());
+    assert_eq!(inserted["backing_file_depth"], 1);
+    assert!(machine.status().await.unwrap().running);
+    assert!(machine.switch_disk(1, &overlay).await.is_err());
 }

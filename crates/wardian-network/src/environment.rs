@@ -233,6 +233,8 @@ fn links(
             (outer, inner)
         }
     };
+    // Before it is up: a port of a bridge has nothing to say of its own.
+    sysctl::set_if_there(&format!("ipv6/conf/{outer_name}/disable_ipv6"), "1")?;
     let change = LinkChange {
         mac: None,
         mtu: Some(plan.edge.mtu).filter(|m| outer.mtu != u32::from(*m)),
@@ -371,12 +373,13 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
 
 /// Removes all that is there of an environment. Runs in the daemon's namespace.
 ///
-/// Taps that are still held go with their holders; without edge and switch they lead nowhere.
+/// The edge is removed by name; the switch goes with the namespace. A tap that is still held keeps the namespace alive, but
+/// from there no way leads anywhere, and both end with the tap's holder.
 pub(crate) fn remove(environment: EnvironmentId, path: &Path, owner: &str) -> Result<(), NetworkError> {
     let doing = || NetworkError::kernel(format!("remove the network of environment {environment}"));
     if let Some(namespace) = Namespace::at(path)? {
         let mut inside = namespace.run_blocking("remove an environment", Inside::open)?;
-        for link in inside.netlink.links().map_err(doing())?.iter().filter(|l| l.is_veth || l.is_bridge) {
+        for link in inside.netlink.links().map_err(doing())?.iter().filter(|l| l.is_veth) {
             inside.netlink.delete_link(link.index).map_err(doing())?;
         }
     }

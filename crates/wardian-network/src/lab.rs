@@ -1,5 +1,7 @@
 //! The lab network, in the daemon's namespace: bridge, address, routes, settings and rules.
 
+use std::fs;
+
 use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteType;
 use wardian_plan::network::LabPlan;
@@ -106,9 +108,40 @@ pub(crate) fn ensure(
     if sysctl::set_if_there(&format!("ipv6/conf/{name}/disable_ipv6"), "1")? {
         changes.note("turned IPv6 off on the lab bridge");
     }
+    bypass_netfilter(&mut netlink, name, &mut changes)?;
     let loaded = nft::Loaded::now(&plan.nftables, &generation)
         .map_err(NetworkError::kernel("ask for the generation of the lab network's rules"))?;
     Ok((changes, loaded))
+}
+
+/// Keeps br_netfilter away from the lab bridge, where it is present.
+///
+/// It runs bridged frames through the rules for routed packets, and translates a packet for one of the host's addresses
+/// before the bridge has handed it to the host: a machine that calls an exposed port by the host's address would get its
+/// answer past the host. A bridge can't be left out by itself, only a whole namespace, so this is done only while no other
+/// bridge could miss it.
+fn bypass_netfilter(netlink: &mut Netlink, name: &str, changes: &mut Changes) -> Result<(), NetworkError> {
+    const KEYS: [&str; 3] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"];
+    let is_on = |key: &str| fs::read_to_string(format!("/proc/sys/net/bridge/{key}")).is_ok_and(|v| v.trim() != "0");
+    if !KEYS.into_iter().any(is_on) {
+        return Ok(());
+    }
+    let links = netlink.links().map_err(NetworkError::kernel("list this host's links"))?;
+    if let Some(other) = links.iter().find(|l| l.is_bridge && l.name != name) {
+        tracing::warn!(
+            bridge = name,
+            other = other.name,
+            "br_netfilter is on and another bridge may need it: machines can't reach exposed ports by this host's own \
+             addresses; by the machines' public addresses they can"
+        );
+        return Ok(());
+    }
+    for key in KEYS {
+        if sysctl::set_if_there(&format!("bridge/{key}"), "0")? {
+            changes.note(format!("set bridge/{key}"));
+        }
+    }
+    Ok(())
 }
 
 /// Removes what [`ensure`] made and only that. Forwarding stays on: others may have come to rely on it.

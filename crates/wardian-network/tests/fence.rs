@@ -132,9 +132,10 @@ fn an_exposed_port_is_reached_by_every_address_of_the_host() {
         assert_eq!(fetch("127.0.0.1:8080").as_deref(), Some("web to 10.86.255.254"));
         assert_eq!(fetch("10.86.255.254:8080").as_deref(), Some("web to 10.86.255.254"));
         // From machines: of another environment, of the same, and itself.
-        for guest in [&two, &db, &web] {
-            assert_eq!(guest.space.fetch("10.86.255.254:8080").as_deref(), Some("web to 10.86.255.254"));
-            assert_eq!(guest.space.fetch("203.0.113.1:8080").as_deref(), Some("web to 10.86.255.254"));
+        for (who, guest) in [("another's", &two), ("a neighbour", &db), ("itself", &web)] {
+            for address in ["10.86.255.254:8080", "203.0.113.1:8080"] {
+                assert_eq!(guest.space.fetch(address).as_deref(), Some("web to 10.86.255.254"), "{who} by {address}");
+            }
         }
         // What isn't exposed isn't there.
         assert_eq!(host.world.fetch("203.0.113.1:80"), None);

@@ -34,7 +34,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = server::bind(&config.socket, SOCKET_MODE, group)?;
     let host = Host::open(host_config(&config)?).await.map_err(explain)?;
     let stop = CancellationToken::new();
-    let api = server::serve(listener, Arc::new(HostBackend::new(host.clone())), Allowed { gids: group.into_iter().collect(), ..Allowed::default() }, stop.clone());
+    let api = server::serve(
+        listener,
+        Arc::new(HostBackend::new(host.clone())),
+        Allowed { gids: group.into_iter().collect(), ..Allowed::default() },
+        stop.clone(),
+    );
     let ready = || {
         tracing::info!(socket = %config.socket.display(), "ready");
         notify_ready();

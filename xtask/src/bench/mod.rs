@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: measures what was promised, each against a peer or a limit of the same run, and prints a table
 //! or JSON. What is measured, and how, is for the files beside this one.
 
+mod bare;
 mod daemon;
+mod up;
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};
@@ -30,17 +32,33 @@ impl Measured {
 /// A bench measures on a fresh host, so that one does not heat the other's caches.
 type Bench = fn(&Lab) -> Result<Vec<Measured>>;
 
-const BENCHES: &[(&str, Bench)] = &[("daemon with 200 environments", daemon::with_200_environments)];
+const BENCHES: &[(&str, Bench)] = &[
+    ("one machine against bare QEMU", up::one_against_bare_qemu),
+    ("ten equal environments at once", up::ten_equal_at_once),
+    ("a daemon with 200 environments", daemon::with_200_environments),
+];
+
+/// The environment every bench uses: one machine, ready when its agent answers.
+fn environment_file(folder: &std::path::Path) -> Result<String> {
+    let path = folder.join("one.yaml");
+    std::fs::write(&path, "name: one\nmachines:\n  one:\n    image: micro\n    memory: 192 MiB\n")?;
+    Ok(path.display().to_string())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
 
 /// Runs all benches. Broken promises are shown, and are no error: a slow machine is not a wrong program.
 pub(crate) fn run(json: bool) -> Result<()> {
     packages::ensure()?;
-    tests::build_release()?;
+    let binary = tests::build_release()?;
     images::build(images::Which::Micro)?;
     let mut all = Vec::new();
     for (title, bench) in BENCHES {
         let measured = run::timed(title, || {
-            let lab = Lab::start("bench")?;
+            let lab = Lab::start("bench", binary.clone())?;
             lab.import("micro")?;
             bench(&lab)
         })?;

@@ -26,8 +26,20 @@ pub struct Exec {
     pub environment: Vec<String>,
     /// What it reads from its standard input.
     pub stdin: Vec<u8>,
-    /// How long it may take.
+    /// How long it may take. Zero looks once.
     pub timeout: Duration,
+}
+
+impl Exec {
+    /// A program with its arguments that may take a minute; environment and input are left as they are.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Exec {
+            argv: argv.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            stdin: Vec::new(),
+            timeout: Duration::from_secs(60),
+        }
+    }
 }
 
 /// What a program in the guest left.

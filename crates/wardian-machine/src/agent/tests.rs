@@ -68,7 +68,7 @@ async fn stale_answers_before_the_delimiter_are_dropped() {
         let sync = guest.hear().await;
         // A dead client's answers, an answer to somebody else's sync, half a line, then ours.
         guest.say(b"{\"return\": 42}\n\xff{\"return\": 1}\n{\"retu").await;
-        guest.say(format!("\u{0}\n{{\"x\"").as_bytes()).await;
+        guest.say(b"\0\n{\"x\"").await;
         guest.say(b"\xff").await;
         guest.say(format!("{}\n", json!({ "return": sync["arguments"]["id"] })).as_bytes()).await;
         guest.answer("guest-get-time", json!({ "return": 1_000_000_000 })).await;

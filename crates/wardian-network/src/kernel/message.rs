@@ -101,7 +101,7 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), Mode::Change)
     }
 
-    /// A pair: one end here, up and a port of `master`; the other in `there`, down.
+    /// A pair, both ends down: one here, a port of `master`; the other in `there`.
     pub(crate) fn add_pair(
         &mut self,
         here: &str,
@@ -118,8 +118,6 @@ impl Netlink {
             LinkAttribute::NetNsFd(namespace.as_raw_fd()),
         ];
         let mut message = LinkMessage::default();
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
         message.attributes = vec![
             LinkAttribute::IfName(here.into()),
             LinkAttribute::Mtu(mtu.into()),

@@ -262,7 +262,8 @@ impl Running {
     /// Ends it and tells what it wrote.
     pub fn stop(mut self) -> String {
         let mut child = self.0.take().unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT)
+            .unwrap();
         let deadline = Instant::now() + Duration::from_secs(2);
         while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -301,7 +302,8 @@ impl Guest {
             // Both ends speak with the same header before each frame, so frames are copied as they are.
             let mut buffer = vec![0; 70_000];
             while !stopped.load(Ordering::Relaxed) {
-                let mut ends = [PollFd::new(tap.as_fd(), PollFlags::POLLIN), PollFd::new(own.as_fd(), PollFlags::POLLIN)];
+                let mut ends =
+                    [PollFd::new(tap.as_fd(), PollFlags::POLLIN), PollFd::new(own.as_fd(), PollFlags::POLLIN)];
                 if poll(&mut ends, PollTimeout::from(20_u8)).unwrap_or(0) == 0 {
                     continue;
                 }
@@ -325,7 +327,11 @@ impl Drop for Guest {
 }
 
 fn open_tap(name: &str) -> OwnedFd {
-    nix::ioctl_write_ptr_bad!(set_interface, nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()), libc::ifreq);
+    nix::ioctl_write_ptr_bad!(
+        set_interface,
+        nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
+        libc::ifreq
+    );
     let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
     // SAFETY: an ifreq is plain data, for which all zeroes is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -26,6 +26,11 @@ pub(crate) async fn run(session: &Session, arguments: args::Console) -> Result<(
     if arguments.tail && session.output.json {
         return session.output.json(&tail?);
     }
+    let interactive = std::io::stdin().is_terminal();
+    if interactive && matches!(console, Some(Ok(_))) {
+        // Before the tail, whose last line is often a prompt that is typed behind.
+        session.output.message(format_args!("attached to {target}; detach with ctrl-]"));
+    }
     match tail {
         Ok(tail) => {
             let bytes = tail.console.into_bytes();
@@ -37,10 +42,6 @@ pub(crate) async fn run(session: &Session, arguments: args::Console) -> Result<(
     }
     let Some(console) = console else { return Ok(()) };
     let (guest_out, guest_in) = tokio::io::split(console?);
-    let interactive = std::io::stdin().is_terminal();
-    if interactive {
-        session.output.message(format_args!("attached to {target}; detach with ctrl-]"));
-    }
     let end = {
         let _raw = interactive.then(RawTerminal::enter).transpose()?;
         tokio::select! {

@@ -1,0 +1,62 @@
+//! How much bringing up an environment adds to what QEMU takes anyway.
+
+use super::{Measured, bare, environment_file, median};
+use crate::lab::Lab;
+use crate::run;
+use anyhow::{Context, Result, bail};
+use std::process::Stdio;
+use std::time::Instant;
+
+const ROUNDS: usize = 5;
+const TOGETHER: usize = 10;
+
+/// `wardian up` of one machine against a bare boot of the same guest to the same readiness, in turns.
+pub(super) fn one_against_bare_qemu(lab: &Lab) -> Result<Vec<Measured>> {
+    let folder = tempfile::tempdir()?;
+    let file = environment_file(folder.path())?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        Lab::check_interrupt()?;
+        theirs.push(bare::boot()?);
+        let start = Instant::now();
+        run::read(&mut lab.wardian(&["up", &file, "--name", "one"])?)?;
+        ours.push(start.elapsed().as_secs_f64());
+        run::read(&mut lab.wardian(&["rm", "one"])?)?;
+    }
+    Ok(vec![Measured::new("up-vs-bare-qemu", median(ours) / median(theirs), "ratio", 1.10)])
+}
+
+/// Ten environments with the same addresses inside, started at once, against ten bare boots spread over the cores.
+pub(super) fn ten_equal_at_once(lab: &Lab) -> Result<Vec<Measured>> {
+    let folder = tempfile::tempdir()?;
+    let file = environment_file(folder.path())?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut bare = Vec::new();
+    for _ in 0..ROUNDS {
+        Lab::check_interrupt()?;
+        bare.push(bare::boot()?);
+    }
+    let ideal = median(bare) * TOGETHER as f64 / cores as f64;
+    let start = Instant::now();
+    let mut running = Vec::new();
+    for number in 0..TOGETHER {
+        let name = format!("equal-{number}");
+        let child = lab.wardian(&["up", &file, "--name", &name])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        running.push((name, child.context("cannot start wardian")?));
+    }
+    let mut failed = Vec::new();
+    let mut names = vec!["rm".to_owned()];
+    for (name, mut child) in running {
+        if !child.wait()?.success() {
+            failed.push(name.clone());
+        }
+        names.push(name);
+    }
+    let time = start.elapsed().as_secs_f64();
+    if !failed.is_empty() {
+        bail!("did not come up: {}", failed.join(", "));
+    }
+    let words: Vec<&str> = names.iter().map(String::as_str).collect();
+    run::read(&mut lab.wardian(&words)?)?;
+    Ok(vec![Measured::new("ten-equal-up", time / ideal, "ratio", 1.3)])
+}
