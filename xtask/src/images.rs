@@ -4,7 +4,7 @@
 //! An image folder holds `image.json` (name, disk, kernel, initrd, command-line), which is what
 //! `wardian image import` takes. How a guest is put together is the business of its script.
 
-use crate::run;
+use crate::{packages, run};
 use anyhow::{Context, Result};
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -26,7 +26,7 @@ pub(crate) enum Which {
 }
 
 /// Packages whose version is an input of an image.
-fn packages(name: &str) -> &'static [&'static str] {
+fn inputs(name: &str) -> &'static [&'static str] {
     match name {
         "micro" => {
             &["busybox-static", "curl", "iperf3", "libc6", "linux-image-cloud-amd64", "qemu-guest-agent", "sg3-utils"]
@@ -42,6 +42,7 @@ pub(crate) fn build(which: Which) -> Result<()> {
         Which::Debian12 => &["debian-12"],
         Which::All => &["micro", "debian-12"],
     };
+    packages::lists()?;
     names.iter().try_for_each(|name| build_one(name))
 }
 
@@ -61,16 +62,17 @@ fn build_one(name: &str) -> Result<()> {
     let start = Instant::now();
     let parent = run::target().join("wardian-images");
     fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    // Both are removed when dropped, so a build that fails leaves the old image and nothing else.
-    let work = scratch(&parent)?;
-    let out = scratch(&parent)?;
-    run::shown(
-        Command::new("bash")
-            .arg(run::repository().join("images").join(name).join("build.sh"))
-            .env("OUT", out.path())
-            .env("WORK", work.path()),
-    )?;
-    fs::write(out.path().join("key"), &key).context("cannot write the image's key")?;
+    let out = match script(name, &parent) {
+        Ok(out) => out,
+        // The lists may name packages that the server has replaced since: the one failure that has an easy remedy.
+        Err(error) if nix::unistd::geteuid().is_root() => {
+            eprintln!("{error:#}\ntrying once more with fresh package lists");
+            packages::update()?;
+            script(name, &parent)?
+        }
+        Err(error) => return Err(error),
+    };
+    fs::write(out.path().join("key"), self::key(name)?).context("cannot write the image's key")?;
     let old = scratch(&parent)?;
     if folder.exists() {
         fs::rename(&folder, old.path().join("old")).context("cannot move the old image away")?;
@@ -79,6 +81,19 @@ fn build_one(name: &str) -> Result<()> {
     fs::rename(&out, &folder).with_context(|| format!("cannot move the image to {}", folder.display()))?;
     eprintln!("image {name}: {} in {}", folder.display(), run::seconds(start.elapsed()));
     Ok(())
+}
+
+/// Runs the image's script; the result is in the folder that is returned.
+fn script(name: &str, parent: &Path) -> Result<tempfile::TempDir> {
+    // Both are removed when dropped, so a build that fails leaves the old image and nothing else.
+    let (work, out) = (scratch(parent)?, scratch(parent)?);
+    run::shown(
+        Command::new("bash")
+            .arg(run::repository().join("images").join(name).join("build.sh"))
+            .env("OUT", out.path())
+            .env("WORK", work.path()),
+    )?;
+    Ok(out)
 }
 
 fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
@@ -104,7 +119,7 @@ fn key(name: &str) -> Result<String> {
         file.strip_prefix(&source)?.hash(&mut hasher);
         fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }
-    let policy = run::read(Command::new("apt-cache").arg("policy").args(packages(name)).env("LC_ALL", "C"))?;
+    let policy = run::read(Command::new("apt-cache").arg("policy").args(inputs(name)).env("LC_ALL", "C"))?;
     for line in policy.lines().filter(|line| !line.starts_with(' ') || line.contains("Candidate:")) {
         line.hash(&mut hasher);
     }

@@ -49,18 +49,30 @@ pub(crate) fn ensure() -> Result<()> {
     if !all.iter().all(|name| candidate(name).is_some()) {
         update()?;
     }
-    let suite = if qemu.is_empty() { None } else { suite_for_qemu()? };
-    if let Some(suite) = &suite {
-        eprintln!("QEMU comes from {suite}");
+    if !missing.is_empty() {
+        install(&missing, None)?;
     }
-    let mut install = apt_get();
-    install.args(["install", "--no-install-recommends"]);
-    if let Some(suite) = &suite {
-        // A package may be pinned to a suite by `name/suite`, but its needs are not; -t takes both from there.
-        install.args(["-t", suite]);
+    if !qemu.is_empty() {
+        // Apart from the others, which stay with the stable suite.
+        install(&qemu, suite_for_qemu()?.as_deref())?;
     }
-    // A newer qemu-utils that is already there must not be in the way of an older request.
-    run::shown(install.args(all))
+    Ok(())
+}
+
+fn install(names: &[&str], suite: Option<&str>) -> Result<()> {
+    let mut command = apt_get();
+    command.args(["install", "--no-install-recommends"]);
+    if let Some(suite) = suite {
+        eprintln!("{} from {suite}", names.join(" "));
+        // Asking for `name/suite` would leave what the package needs behind; -t takes both from there.
+        command.args(["-t", suite]);
+    }
+    run::shown(command.args(names))
+}
+
+/// Makes sure that the package lists are there: a fresh machine may come without.
+pub(crate) fn lists() -> Result<()> {
+    if candidate("linux-image-cloud-amd64").is_some() { Ok(()) } else { update() }
 }
 
 fn apt_get() -> Command {
@@ -69,7 +81,8 @@ fn apt_get() -> Command {
     command
 }
 
-fn update() -> Result<()> {
+/// Fetches the package lists.
+pub(crate) fn update() -> Result<()> {
     run::shown(apt_get().arg("update"))
 }
 

@@ -57,11 +57,7 @@ impl Host {
             check_memory(),
             self.check_space(),
             check_groups(),
-            HostCheck::new(
-                "lab network",
-                HostVerdict::Ok,
-                format!("{} on {}", config.lab.prefix, config.lab.bridge),
-            ),
+            HostCheck::new("lab network", HostVerdict::Ok, format!("{} on {}", config.lab.prefix, config.lab.bridge)),
         ]
     }
 
@@ -83,8 +79,10 @@ impl Host {
             Some(AcceleratorRecord { accelerator: Accelerator::Kvm, why, .. }) => {
                 HostCheck::new("accelerator", HostVerdict::Ok, format!("kvm, proven: {why}"))
             }
-            Some(AcceleratorRecord { why, .. }) => HostCheck::new("accelerator", HostVerdict::Warning, format!("tcg: {why}"))
-                .hint("machines run, but slowly; use a host with working hardware virtualization"),
+            Some(AcceleratorRecord { why, .. }) => {
+                HostCheck::new("accelerator", HostVerdict::Warning, format!("tcg: {why}"))
+                    .hint("machines run, but slowly; use a host with working hardware virtualization")
+            }
             None if Path::new("/dev/kvm").exists() => HostCheck::new(
                 "accelerator",
                 HostVerdict::Warning,
@@ -109,9 +107,11 @@ impl Host {
                 HostVerdict::Ok,
                 format!("{} GiB free in {}", space.available >> 30, path.display()),
             ),
-            Err(error) => {
-                HostCheck::new("disk space", HostVerdict::Failed, format!("{} can't be looked at: {error}", path.display()))
-            }
+            Err(error) => HostCheck::new(
+                "disk space",
+                HostVerdict::Failed,
+                format!("{} can't be looked at: {error}", path.display()),
+            ),
         }
     }
 }
@@ -146,7 +146,9 @@ fn check_memory() -> HostCheck {
 fn check_groups() -> HostCheck {
     let hierarchy = machine::cgroup::detect();
     match hierarchy.mounts().is_empty() {
-        false => HostCheck::new("cgroups", HostVerdict::Ok, if hierarchy.is_version_2() { "version 2" } else { "version 1" }),
+        false => {
+            HostCheck::new("cgroups", HostVerdict::Ok, if hierarchy.is_version_2() { "version 2" } else { "version 1" })
+        }
         true => HostCheck::new("cgroups", HostVerdict::Warning, "none that can be written")
             .hint("machines run, but limits on processor time and memory are not enforced"),
     }

@@ -21,17 +21,12 @@ use wardian_model::{
 };
 use wardian_plan::disks;
 
-use crate::{paths::Paths, refusal::problem, shared::Shared};
+use crate::{fault, paths::Paths, refusal::problem, shared::Shared};
 
 /// Sees to it that every layer of `disk` is there and only user `uid` can write the last. Gives the last one's path.
 ///
 /// Only the last may be missing, for it is written down before it is made; a lower one that is missing is a loss.
-pub(crate) async fn ensure(
-    shared: &Shared,
-    disk: &Disk,
-    uid: u32,
-    size: Option<ByteSize>,
-) -> Result<PathBuf, Problem> {
+pub(crate) async fn ensure(shared: &Shared, disk: &Disk, uid: u32, size: Option<ByteSize>) -> Result<PathBuf, Problem> {
     let Some((top, lower)) = disk.layers.split_last() else {
         return Err(Problem::new("the record of the disk names no layer"));
     };
@@ -56,6 +51,7 @@ pub(crate) async fn ensure(
             },
         )?;
     }
+    fault::point("disk: file made");
     own(&path, uid, 0o600)?;
     Ok(path)
 }
@@ -79,6 +75,7 @@ pub(crate) fn own(path: &Path, uid: u32, mode: u32) -> Result<(), Problem> {
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let _alone = shared.collecting.lock().await;
     finish_cuts(shared).await.map_err(|error| problem(&error))?;
+    fault::point("collect: cuts finished");
     // Files first, records afterwards: a layer is written down before its file is made.
     let present = present(&shared.paths).map_err(|error| Problem::new(format!("layers can't be listed: {error}")))?;
     let records = &shared.records;
@@ -89,6 +86,7 @@ pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "unneeded layer not deleted");
         }
+        fault::point("collect: layer deleted");
     }
     Ok(())
 }
@@ -108,7 +106,8 @@ fn present(paths: &Paths) -> std::io::Result<BTreeSet<LayerId>> {
     let mut layers = BTreeSet::new();
     for entry in std::fs::read_dir(paths.layers())? {
         let name = entry?.file_name();
-        let id: Option<LayerId> = name.to_str().and_then(|name| name.strip_suffix(".qcow2")).and_then(|id| id.parse().ok());
+        let id: Option<LayerId> =
+            name.to_str().and_then(|name| name.strip_suffix(".qcow2")).and_then(|id| id.parse().ok());
         layers.extend(id);
     }
     Ok(layers)

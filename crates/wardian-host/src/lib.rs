@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod controller;
 mod disks;
+mod fault;
 mod host;
 mod lab;
 mod memory;

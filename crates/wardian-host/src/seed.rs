@@ -49,12 +49,7 @@ fn user_data(cloud_init: &CloudInit) -> String {
 }
 
 /// Small enough to be written without a thread of its own.
-fn make(
-    shared: &Shared,
-    environment: &EnvironmentRecord,
-    path: &Path,
-    files: &[(&str, &[u8])],
-) -> Result<(), Problem> {
+fn make(shared: &Shared, environment: &EnvironmentRecord, path: &Path, files: &[(&str, &[u8])]) -> Result<(), Problem> {
     let failed = |error: &dyn std::error::Error| {
         let mut problem = problem(error);
         problem.message = format!("the seed disk can't be made: {}", problem.message);

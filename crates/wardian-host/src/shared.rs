@@ -8,12 +8,7 @@ use std::{
 
 use tokio::sync::Mutex;
 use wardian_machine::Machine;
-use wardian_model::{
-    environment::Problem,
-    host::Accelerator,
-    id::EnvironmentId,
-    name::MachineName,
-};
+use wardian_model::{environment::Problem, host::Accelerator, id::EnvironmentId, name::MachineName};
 use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 

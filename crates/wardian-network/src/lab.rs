@@ -148,13 +148,10 @@ fn bypass_netfilter(netlink: &mut Netlink, name: &str, changes: &mut Changes) ->
 pub(crate) fn remove(bridge: &str, prefix: Ipv4Net, table: &str, owner: &str) -> Result<(), NetworkError> {
     let mut netlink = Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))?;
     let doing = || NetworkError::kernel(format!("remove bridge {bridge}"));
-    match netlink.link(bridge).map_err(doing())? {
-        Some(link) => {
-            refuse_foreign(&link, owner)?;
-            netlink.delete_link(link.index).map_err(doing())?;
-        }
-        // Half removed before; what follows may still be there.
-        None => {}
+    // Without a bridge it was half removed before; what follows may still be there.
+    if let Some(link) = netlink.link(bridge).map_err(doing())? {
+        refuse_foreign(&link, owner)?;
+        netlink.delete_link(link.index).map_err(doing())?;
     }
     netlink.delete_route(&last_route(prefix)).map_err(doing())?;
     nft::start("the lab network", &format!("table inet {table}\ndelete table inet {table}\n"))?.finish()

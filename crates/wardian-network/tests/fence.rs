@@ -176,3 +176,23 @@ fn an_outsider_with_an_inside_address_is_served() {
         assert_eq!(db.space.fetch("192.168.23.1").as_deref(), Some("web to 192.168.23.2"));
     });
 }
+
+#[test]
+fn others_bridges_keep_their_netfilter() {
+    on_a_host(|host| async move {
+        let Ok(before) = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables") else {
+            return println!("this kernel has no br_netfilter");
+        };
+        run("ip link add docker0 type bridge");
+        let (one, two) = (exposing(store(1, "out-only"), 80, 8080), store(2, "open"));
+        let plans = host.up(&[&one, &two]).await;
+        assert_eq!(std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").unwrap(), before);
+        // And with it on, all but one way works: see `bypass_netfilter`.
+        let (web, two) = (host.boot_configured(&plans[0], 0).await, host.boot_configured(&plans[1], 0).await);
+        let (_web, _two) = (web.space.listen(80, "web"), two.space.listen(80, "two"));
+        assert_eq!(two.space.fetch("10.86.0.2").as_deref(), Some("web to 10.86.0.4"));
+        assert_eq!(web.space.fetch("10.86.0.4").as_deref(), Some("two to 10.86.0.2"));
+        assert_eq!(fetch("127.0.0.1:8080").as_deref(), Some("web to 10.86.255.254"));
+        assert_eq!(host.world.fetch("203.0.113.1:8080").as_deref(), Some("web to 203.0.113.2"));
+    });
+}

@@ -271,6 +271,41 @@ fn a_machine_can_be_nobody_but_itself() {
 }
 
 #[test]
+fn crafted_frames_are_dropped_and_counted() {
+    on_a_host(|host| async move {
+        let record = store(1, "open");
+        let plan = host.up(&[&record]).await.remove(0);
+        let (web, db) = (host.boot_configured(&plan, 0).await, host.boot_configured(&plan, 1).await);
+        assert!(db.space.pings("192.168.23.254"));
+        let (own, others) = (plan.taps[0].mac.bytes(), plan.taps[1].mac.bytes());
+
+        // The switch learns from frames to link-local groups before it looks at anything else.
+        let before = host.count(&plan, "bridge", "forged_mac");
+        let lldp = [&[0x01, 0x80, 0xc2, 0, 0, 0x0e][..], &others, &[0x88, 0xcc], &[0; 46]].concat();
+        web.send_frame(&lldp);
+        eventually("the frame is counted", || host.count(&plan, "bridge", "forged_mac") > before).await;
+        let learned = host.inside(&plan, "bridge fdb show br br0 dynamic");
+        let line = learned.lines().find(|l| l.contains(&plan.taps[1].mac.to_string())).unwrap();
+        assert!(line.contains(&plan.taps[1].name), "{learned}");
+
+        // A machine that plays DHCP server.
+        let (from, to) = (plan.taps[0].address.octets(), [255; 4]);
+        let offer = etherparse::PacketBuilder::ethernet2(own, [0xff; 6]).ipv4(from, to, 64).udp(67, 68);
+        let mut frame = Vec::new();
+        offer.write(&mut frame, &[2; 300]).unwrap();
+        web.send_frame(&frame);
+        eventually("the offer is counted", || host.count(&plan, "bridge", "rogue_dhcp") == 1).await;
+
+        // A tagged frame, and a protocol nobody has.
+        for kind in [[0x81, 0], [0x88, 0xb5]] {
+            let before = host.count(&plan, "bridge", "other");
+            web.send_frame(&[&[0xff; 6][..], &own, &kind, &[0; 46]].concat());
+            eventually("the frame is counted", || host.count(&plan, "bridge", "other") > before).await;
+        }
+    });
+}
+
+#[test]
 fn the_lab_network_sees_public_addresses_only() {
     on_a_host(|host| async move {
         let plans = host.up(&[&store(1, "open"), &store(2, "out-only")]).await;

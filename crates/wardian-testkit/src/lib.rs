@@ -1,1 +1,14 @@
-//! Test hosts in network namespaces, leak checks, micro guest
+//! Test hosts: a network namespace each, with its own daemon, state and addresses, and a check that nothing is left.
+//!
+//! For tests, demonstrations and benches only; no crate of the product depends on it.
+
+mod host;
+mod image;
+mod leaks;
+mod run;
+pub mod wait;
+
+pub use host::{Daemon, TestHost};
+pub use image::micro;
+pub use leaks::Inventory;
+pub use run::Run;

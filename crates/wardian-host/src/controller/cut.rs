@@ -23,7 +23,7 @@ use wardian_model::{
 use wardian_plan::network::machine_uid;
 
 use super::{Controller, Done};
-use crate::{disks, refusal::problem, shared::Shared};
+use crate::{disks, fault, refusal::problem, shared::Shared};
 
 /// How long a guest may take to freeze or thaw its file systems.
 const FREEZE: Duration = Duration::from_secs(10);
@@ -101,20 +101,22 @@ async fn conclude(shared: Arc<Shared>, cut: CutId, phase: CutPhase) -> Done {
     if let Err(error) = written {
         tracing::warn!(%cut, %error, "cut not written down; it is made anew");
     }
+    fault::point("cut: recorded");
     Done::Cut
 }
 
-async fn attempt(
-    shared: &Shared,
-    parts: &[Part],
-) -> Result<(IndexMap<MachineName, Disk>, Vec<MachineName>), Problem> {
+async fn attempt(shared: &Shared, parts: &[Part]) -> Result<(IndexMap<MachineName, Disk>, Vec<MachineName>), Problem> {
     let mut tops = Vec::new();
     for part in parts {
         tops.push(new_top(shared, part).await?);
     }
+    fault::point("cut: layers made");
     let quiesced = freeze(parts).await;
+    fault::point("cut: frozen");
     let switched = switch(shared, parts, &tops).await;
+    fault::point("cut: running again");
     thaw_all(parts, &quiesced).await;
+    fault::point("cut: thawed");
     switched?;
     let mut disks = IndexMap::new();
     for part in parts {
@@ -143,6 +145,7 @@ async fn new_top(shared: &Shared, part: &Part) -> Result<LayerId, Problem> {
         })
         .await
         .map_err(|error| problem(&error))?;
+    fault::point("cut: layer recorded");
     disks::ensure(shared, &disk, part.uid, None).await?;
     Ok(top)
 }
@@ -188,6 +191,7 @@ async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<(),
     let paused = join_all(running.iter().map(|(_, machine, _)| machine.pause())).await;
     let mut outcome: Result<(), Problem> =
         paused.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(problem(&error)));
+    fault::point("cut: paused");
     if outcome.is_ok() {
         let switched = join_all(running.iter().map(|(part, machine, top)| {
             let path = shared.paths.layer(*top);
@@ -200,6 +204,7 @@ async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<(),
             }
         }))
         .await;
+        fault::point("cut: switched");
         outcome = switched.into_iter().collect::<Result<Vec<()>, Problem>>().map(drop);
     }
     for resumed in join_all(running.iter().map(|(_, machine, _)| machine.resume())).await {

@@ -9,7 +9,7 @@ use wardian_model::{
 };
 
 use super::Task;
-use crate::{disks, refusal::problem};
+use crate::{disks, fault, refusal::problem};
 
 impl Task {
     /// The record names the layer before its file exists, so that a file no record names is garbage.
@@ -27,6 +27,7 @@ impl Task {
             record.disk.layers.push(layer);
         })
         .await;
+        fault::point("disk: recorded");
         // The file itself is made when the machine starts: that step has to see to it anyway, after any interruption.
         self.handle
     }

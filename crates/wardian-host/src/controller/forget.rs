@@ -13,7 +13,7 @@ use wardian_model::{
 use wardian_store::{Outcome, Transaction};
 
 use super::{Done, RETRY};
-use crate::{disks, refusal::problem, shared::Shared};
+use crate::{disks, fault, refusal::problem, shared::Shared};
 
 /// How long the removal itself can still be looked up. Its client is following it; after that nothing of the
 /// environment is left.
@@ -24,6 +24,7 @@ pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) 
     loop {
         match attempt(&shared, &environment).await {
             Ok(true) => {
+                fault::point("forget: records removed");
                 shared.records.say(&environment.name, None, "is removed").await;
                 if let Err(error) = disks::collect(&shared).await {
                     tracing::warn!(error = %problem(&error), "unneeded disks are not removed yet");
@@ -46,6 +47,7 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
         if wardian_machine::lock::is_held(&RuntimeDirectory::new(&directory).lock()).map_err(|e| e.to_string())? {
             return Err(format!("{name} still runs"));
         }
+        fault::point("forget: a directory is next");
         RuntimeDirectory::new(directory).remove().map_err(|e| e.to_string())?;
         disks::remove_group(environment, name).map_err(|e| e.to_string())?;
     }
@@ -53,6 +55,7 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
         _ => {}
     }
+    fault::point("forget: files removed");
     delete_records(shared, environment).await.map_err(|error| problem(&error).message)
 }
 

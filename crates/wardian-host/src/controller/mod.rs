@@ -259,7 +259,12 @@ impl Controller {
         live.handle = handle.clone();
         self.shared.hold(self.id, &name, handle.clone());
         if let Some(machine) = handle.filter(|_| new) {
-            let watch = agent::Watch { records: self.shared.records.clone(), environment: self.name.clone(), id: self.id, name };
+            let watch = agent::Watch {
+                records: self.shared.records.clone(),
+                environment: self.name.clone(),
+                id: self.id,
+                name,
+            };
             self.tasks.spawn(async move {
                 watch.run(&machine).await;
                 Done::Look

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use wardian_model::{
-    environment::EnvironmentRecord,
-    id::EnvironmentId,
-    name::EnvironmentName,
-};
+use wardian_model::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName};
 use wardian_network::Services;
 use wardian_plan::network::{self, NetworkPlan};
 
 use super::{Done, RETRY};
-use crate::{refusal::problem, shared::Shared};
+use crate::{fault, refusal::problem, shared::Shared};
 
 pub(super) async fn ensure(
     shared: Arc<Shared>,
@@ -20,7 +16,9 @@ pub(super) async fn ensure(
 ) -> Done {
     let plan = network::environment(&environment, &shared.config.lab);
     let made = async {
+        fault::point("network: begun");
         shared.network.ensure(&plan).await?;
+        fault::point("network: made");
         match before {
             Some((_, services)) => {
                 services.update(&plan);
@@ -49,7 +47,10 @@ pub(super) async fn remove(
     drop(services);
     loop {
         match shared.network.remove(id).await {
-            Ok(()) => return Done::Network(Ok(None)),
+            Ok(()) => {
+                fault::point("network: removed");
+                return Done::Network(Ok(None));
+            }
             Err(error) => {
                 tracing::warn!(environment = %name, error = %problem(&error), "network not removed yet");
                 tokio::time::sleep(RETRY).await;

@@ -17,6 +17,7 @@ use wardian_model::{
 };
 
 use super::Task;
+use crate::fault;
 
 /// Pause between two tries. Short, for every wait of a user ends in one of these.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +62,9 @@ impl Task {
                 MachinePhase::Paused { process, since, problem }
             }
         };
+        fault::point("ready: seen");
         self.update(|record| record.phase = phase.clone()).await;
+        fault::point("ready: recorded");
         Some(machine)
     }
 
@@ -101,7 +104,8 @@ impl Task {
         let identity = self.environment.identities.get(&self.name)?;
         let mut stream = self.connect(http.port).await?;
         let (path, host) = (&http.path, identity.inside.address);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: wardian\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: wardian\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut head = [0; 12];
         stream.read_exact(&mut head).await.ok()?;

@@ -12,7 +12,7 @@ use wardian_model::{
 use wardian_plan::network::{NetworkPlan, machine_uid};
 
 use super::{Task, stop::process_of};
-use crate::{disks, refusal::problem, seed};
+use crate::{disks, fault, refusal::problem, seed};
 
 impl Task {
     /// Starts the machine, or takes the one that runs.
@@ -23,7 +23,9 @@ impl Task {
         }
         match self.launch().await {
             Ok(machine) => {
+                fault::point("start: process runs");
                 self.booting(&machine).await;
+                fault::point("start: recorded");
                 self.say("started").await;
                 Some(machine)
             }
@@ -56,6 +58,7 @@ impl Task {
     async fn launch(&self) -> Result<Machine, Problem> {
         let network = self.network.as_ref().ok_or_else(|| Problem::new("the network is not there"))?;
         let launch = self.prepare(network).await?;
+        fault::point("start: prepared");
         let started = start(launch).await.map_err(|error| {
             let mut problem = problem(&error);
             problem.message = format!("{} can't be started: {}", self.name, problem.message);

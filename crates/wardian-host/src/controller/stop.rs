@@ -8,7 +8,7 @@ use wardian_model::{
 };
 
 use super::Task;
-use crate::disks;
+use crate::{disks, fault};
 
 /// How much of a console's end goes into a problem, in bytes and lines.
 const TAIL_BYTES: u64 = 4096;
@@ -26,6 +26,7 @@ impl Task {
             }
         })
         .await;
+        fault::point("stop: recorded");
         match machine.shutdown(Deadlines::default()).await {
             Ok((step, _)) => self.say(format!("stopped ({})", how(step))).await,
             Err(error) => {
@@ -63,6 +64,7 @@ impl Task {
             return Some(machine);
         }
         let exit = machine.wait_exit().await;
+        fault::point("stop: process ended");
         let asked = removed
             || self.environment.desired == Desired::Stopped
             || matches!(self.record.phase, MachinePhase::Stopping { .. });
@@ -84,6 +86,7 @@ impl Task {
             record.agent = AgentState::Unknown;
         })
         .await;
+        fault::point("stop: end recorded");
         if let Err(error) = disks::remove_group(&self.environment, &self.name) {
             tracing::debug!(machine = %self.name, %error, "cgroup not removed yet");
         }

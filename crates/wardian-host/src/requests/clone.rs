@@ -32,8 +32,12 @@ impl Host {
             .keys()
             .filter_map(|name| Some((name.clone(), machines.get(name)?.disk.image.clone())))
             .collect();
-        let cut =
-            CutRecord { id: CutId::random(), source: source.name.clone(), source_id: source.id, phase: CutPhase::Wanted };
+        let cut = CutRecord {
+            id: CutId::random(),
+            source: source.name.clone(),
+            source_id: source.id,
+            phase: CutPhase::Wanted,
+        };
         let inside: IndexMap<_, _> = source.identities.iter().map(|(n, i)| (n.clone(), i.inside.clone())).collect();
         let origins = Origins {
             origin: Origin::Clone { name: source.name.clone(), id: source.id, cut: cut.id },
@@ -80,7 +84,8 @@ fn can_be_cut(source: &EnvironmentRecord) -> Result<(), Refusal> {
         EnvironmentPhase::Stopping => Err(Refusal::conflict(format!("{name} is being stopped"))
             .hint("wait until it is stopped; then it can be cloned")),
         EnvironmentPhase::Removing => Err(Refusal::conflict(format!("{name} is being removed"))),
-        EnvironmentPhase::Failed { .. } => Err(Refusal::conflict(format!("{name} has failed"))
-            .hint(format!("`wardian status {name}` says why; stop it (`wardian down {name}`) to clone its disks anyway"))),
+        EnvironmentPhase::Failed { .. } => Err(Refusal::conflict(format!("{name} has failed")).hint(format!(
+            "`wardian status {name}` says why; stop it (`wardian down {name}`) to clone its disks anyway"
+        ))),
     }
 }

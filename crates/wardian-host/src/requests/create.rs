@@ -17,7 +17,7 @@ use wardian_model::{
 use wardian_plan::allocate::{self, Allocation, Exhausted, Taken};
 use wardian_store::{Outcome, Transaction};
 
-use crate::{Host, Refusal, RefusalKind, refusal::problem};
+use crate::{Host, Refusal, RefusalKind, fault, refusal::problem};
 
 /// What a new environment starts from.
 pub(super) struct Origins {
@@ -79,7 +79,10 @@ impl Host {
                 };
             }
             match self.shared.records.store().commit(transaction).await? {
-                Outcome::Committed(_) => return Ok(operation),
+                Outcome::Committed(_) => {
+                    fault::point("create: recorded");
+                    return Ok(operation);
+                }
                 // The name or one of the claims was taken in between. Look again; the name is told apart above.
                 Outcome::Conflict { .. } => {}
             }

@@ -39,9 +39,8 @@ impl Host {
             }
             let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
             let taken: Taken = claims.into_iter().map(|c| c.of).collect();
-            let exposure =
-                allocate::exposure(wanted, &record.identities, &self.shared.config.pools(), &taken.ports)
-                    .map_err(exhausted)?;
+            let exposure = allocate::exposure(wanted, &record.identities, &self.shared.config.pools(), &taken.ports)
+                .map_err(exhausted)?;
             record.exposed.push(exposure.clone());
             let claim = claim_of(&record, wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get()));
             let transaction = Transaction::new()

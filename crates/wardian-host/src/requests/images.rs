@@ -105,11 +105,11 @@ impl Host {
             return Err(Refusal::conflict(format!("the image {name} is in use by {}", users.join(", ")))
                 .hint("remove these environments first"));
         }
-        let transaction =
-            Transaction::new().unchanged(found.record.key(), found.revision).delete(found.record.key());
+        let transaction = Transaction::new().unchanged(found.record.key(), found.revision).delete(found.record.key());
         let _ = self.shared.records.store().commit(transaction).await?;
         if !other_names {
-            let digest: Digest = digest.parse().map_err(|error| Refusal::new(RefusalKind::Internal, problem(&error)))?;
+            let digest: Digest =
+                digest.parse().map_err(|error| Refusal::new(RefusalKind::Internal, problem(&error)))?;
             self.shared.vault.remove(&digest).map_err(|error| {
                 let hint = error.hint();
                 Refusal::new(RefusalKind::Internal, problem(&error).hint(hint))

@@ -10,7 +10,7 @@ use wardian_model::{
 };
 use wardian_store::{Outcome, Transaction};
 
-use crate::{Host, Refusal, records::At};
+use crate::{Host, Refusal, fault, records::At};
 
 impl Host {
     /// Starts the machines of an environment that do not run.
@@ -88,15 +88,13 @@ impl Host {
                 transaction = transaction.unchanged(before.key(), revision).put_json(before.key(), &before)?;
             }
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
+                fault::point("intent: recorded");
                 return Ok(operation);
             }
         }
     }
 
-    async fn running_operation(
-        &self,
-        environment: &EnvironmentRecord,
-    ) -> Result<Option<At<OperationRecord>>, Refusal> {
+    async fn running_operation(&self, environment: &EnvironmentRecord) -> Result<Option<At<OperationRecord>>, Refusal> {
         let Some(id) = environment.operation else { return Ok(None) };
         let operation = self.shared.records.operation(id).await?;
         Ok(operation.filter(|o| o.record.state == OperationState::Running))

@@ -9,7 +9,6 @@ mod images;
 mod intent;
 mod read;
 
-
 pub use file::CheckedFile;
 pub use images::ImportRequest;
 pub use read::EnvironmentWithMachines;

@@ -326,6 +326,27 @@ impl Drop for Guest {
     }
 }
 
+impl Guest {
+    /// Sends a frame as it is, whoever it says it is from.
+    pub fn send_frame(&self, frame: &[u8]) {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+        self.space.enter(|| {
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
+            // SAFETY: a sockaddr_ll is plain data, for which all zeroes is a valid value.
+            let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            to.sll_family = libc::AF_PACKET as libc::c_ushort;
+            to.sll_ifindex = nix::net::if_::if_nametoindex("eth0").unwrap() as libc::c_int;
+            // SAFETY: pointers and lengths are of live values of the types the kernel expects.
+            let sent = unsafe {
+                let (frame, length) = (frame.as_ptr().cast(), frame.len());
+                let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+                libc::sendto(socket.as_raw_fd(), frame, length, 0, (&raw const to).cast(), size)
+            };
+            assert_eq!(sent, frame.len() as isize);
+        });
+    }
+}
+
 fn open_tap(name: &str) -> OwnedFd {
     nix::ioctl_write_ptr_bad!(
         set_interface,

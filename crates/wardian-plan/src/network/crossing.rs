@@ -92,7 +92,7 @@ fn fence(fence: Fence) -> String {
     let hairpin = format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" ct status dnat accept");
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
-    let mut rules = rules!["ct state invalid counter name invalid drop"];
+    let mut rules = Vec::from(rules!["ct state invalid counter name invalid drop"]);
     match fence {
         Fence::Sealed => {}
         Fence::Open | Fence::OutOnly => {

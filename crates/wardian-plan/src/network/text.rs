@@ -36,6 +36,6 @@ pub(super) fn chain(name: &str, hook: &str, rules: &[String]) -> String {
 
 /// `rules![…]`: literals and formatted strings alike become owned lines.
 macro_rules! rules {
-    ($($rule:expr),* $(,)?) => { vec![$(::std::string::String::from($rule)),*] };
+    ($($rule:expr),* $(,)?) => { [$(::std::string::String::from($rule)),*] };
 }
 pub(super) use rules;

@@ -29,7 +29,7 @@ pub(super) enum Receiver {
 
 /// The answer to `bytes`, if they are a request of a machine of the plan that deserves one.
 pub(super) fn answer(plan: &DhcpPlan, bytes: &[u8]) -> Option<Reply> {
-    let request = Message::decode(&mut Decoder::new(bytes)).ok()?;
+    let request = Message::decode(&mut Decoder::new(&sound(bytes)?)).ok()?;
     // The length is checked first: `chaddr` takes it at its word.
     if request.opcode() != Opcode::BootRequest || request.hlen() != 6 {
         return None;
@@ -63,6 +63,52 @@ pub(super) fn answer(plan: &DhcpPlan, bytes: &[u8]) -> Option<Reply> {
         .into_iter()
         .find_map(|all| write(plan, lease, &request, kind, informed, all).filter(|m| !all || m.len() <= room))?;
     Some(Reply { message: reply, receiver: receiver(lease, &request, kind) })
+}
+
+/// Header and magic cookie (RFC 2131, section 2, and RFC 2132, section 2).
+const HEADER: usize = 240;
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+
+/// The message with only those options that are read here, each once and of a length that is right for it.
+///
+/// The codec asserts the lengths of some options instead of checking them, and a guest may send anything.
+fn sound(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (header, mut rest) = bytes.split_at_checked(HEADER)?;
+    if header[HEADER - 4..] != COOKIE {
+        return None;
+    }
+    let mut sound = header.to_vec();
+    let mut seen = Vec::new();
+    while let [code, after @ ..] = rest {
+        match *code {
+            0 => rest = after,
+            255 => break,
+            code => {
+                let [length, after @ ..] = after else { return None };
+                let length = usize::from(*length);
+                let (value, after) = after.split_at_checked(length)?;
+                let right = match code {
+                    // Message type.
+                    53 => length == 1,
+                    // Requested address, server.
+                    50 | 54 => length == 4,
+                    // Longest message.
+                    57 => length == 2,
+                    // Client.
+                    61 => length >= 2,
+                    _ => false,
+                };
+                if right && !seen.contains(&code) {
+                    seen.push(code);
+                    sound.extend([code, value.len() as u8]);
+                    sound.extend(value);
+                }
+                rest = after;
+            }
+        }
+    }
+    sound.push(255);
+    Some(sound)
 }
 
 /// Whether a REQUEST is right, and if it is for us at all (RFC 2131, section 4.3.2).
@@ -142,10 +188,6 @@ fn write(
         if all && let Ok(domain) = Name::from_ascii(format!("{}.", plan.domain)) {
             options.insert(DhcpOption::DomainSearch(vec![domain]));
         }
-    }
-    // RFC 3046: whoever put it there wants it back.
-    if let Some(relay) = request.opts().get(OptionCode::RelayAgentInformation) {
-        options.insert(relay.clone());
     }
     let mut bytes = reply.to_vec().ok()?;
     if bytes.len() < BOOTP {

@@ -124,7 +124,8 @@ fn edns_is_answered_with_edns() {
     edns.set_version(1);
     message.set_edns(edns);
     let answer = ask_in(&plan(false), &message).unwrap();
-    assert_eq!(answer.metadata.response_code, ResponseCode::BADVERS);
+    // Number 16 has two names; which is meant depends on where it stands.
+    assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
 }
 
 #[test]
