@@ -194,6 +194,10 @@ fn links(
             inside.link(name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?
         }
     };
+    if !bridge.is_settled {
+        inside.settle_bridge(bridge.index).map_err(doing())?;
+        changes.note(format!("set the settings of {name}"));
+    }
     let change = LinkChange {
         mac: Some(plan.bridge.mac).filter(|m| bridge.mac != m.bytes()),
         mtu: Some(plan.bridge.mtu).filter(|m| bridge.mtu != u32::from(*m)),

@@ -72,9 +72,13 @@ pub(crate) fn ensure(
     }
     change.up = !link.up;
     if !change.is_empty() {
-        netlink.settle_bridge(link.index).map_err(doing())?;
         netlink.change_link(link.index, change).map_err(doing())?;
         changes.note(format!("set up bridge {name}"));
+    }
+
+    if !link.is_settled {
+        netlink.settle_bridge(link.index).map_err(doing())?;
+        changes.note(format!("set the settings of {name}"));
     }
 
     let wanted = Ipv4Net::new(plan.address, plan.prefix.prefix_len()).unwrap_or(plan.prefix);

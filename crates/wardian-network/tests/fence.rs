@@ -196,3 +196,31 @@ fn others_bridges_keep_their_netfilter() {
         assert_eq!(host.world.fetch("203.0.113.1:8080").as_deref(), Some("web to 203.0.113.2"));
     });
 }
+
+#[test]
+fn an_exposed_datagram_port_answers_from_where_it_was_asked() {
+    on_a_host(|host| async move {
+        let record = common::exposing_as(store(1, "out-only"), "udp", 53, 5353);
+        let plan = host.up(&[&record]).await.remove(0);
+        let web = host.boot_configured(&plan, 0).await;
+        let server = web.space.enter(|| std::net::UdpSocket::bind("0.0.0.0:53").unwrap());
+        let echo = std::thread::spawn(move || {
+            let mut buffer = [0; 100];
+            for _ in 0..2 {
+                let (length, from) = server.recv_from(&mut buffer).unwrap();
+                server.send_to(&buffer[..length], from).unwrap();
+            }
+        });
+        // A connected socket takes answers from the asked address only.
+        let ask = |to: &str| {
+            let client = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            client.connect(to).unwrap();
+            client.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+            client.send(b"word").unwrap();
+            client.recv(&mut [0; 100]).unwrap()
+        };
+        assert_eq!(ask("127.0.0.1:5353"), 4);
+        assert_eq!(host.world.enter(|| ask("203.0.113.1:5353")), 4);
+        echo.join().unwrap();
+    });
+}

@@ -279,14 +279,27 @@ fn crafted_frames_are_dropped_and_counted() {
         assert!(db.space.pings("192.168.23.254"));
         let (own, others) = (plan.taps[0].mac.bytes(), plan.taps[1].mac.bytes());
 
-        // The switch learns from frames to link-local groups before it looks at anything else.
-        let before = host.count(&plan, "bridge", "forged_mac");
+        // Frames to link-local groups skip all rules; the switch must not learn from them whose port this is.
         let lldp = [&[0x01, 0x80, 0xc2, 0, 0, 0x0e][..], &others, &[0x88, 0xcc], &[0; 46]].concat();
+        let port_of_db = || {
+            let known = host.inside(&plan, "bridge fdb show br br0 dynamic");
+            let line = known.lines().find(|l| l.contains(&plan.taps[1].mac.to_string())).unwrap();
+            line.split_whitespace().nth(2).unwrap().to_owned()
+        };
         web.send_frame(&lldp);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(port_of_db(), plan.taps[1].name);
+        // The control: with the setting off it does learn, and an ensure sees that.
+        host.inside(&plan, "ip link set br0 type bridge no_linklocal_learn 0");
+        web.send_frame(&lldp);
+        eventually("the switch is deceived", || port_of_db() == plan.taps[0].name).await;
+        assert!(!host.network.ensure(&plan).await.unwrap().is_empty());
+        assert!(host.network.ensure(&plan).await.unwrap().is_empty());
+
+        // Another's hardware address in an ordinary frame.
+        let before = host.count(&plan, "bridge", "forged_mac");
+        web.send_frame(&[&[0xff; 6][..], &others, &[0x08, 0], &[0; 46]].concat());
         eventually("the frame is counted", || host.count(&plan, "bridge", "forged_mac") > before).await;
-        let learned = host.inside(&plan, "bridge fdb show br br0 dynamic");
-        let line = learned.lines().find(|l| l.contains(&plan.taps[1].mac.to_string())).unwrap();
-        assert!(line.contains(&plan.taps[1].name), "{learned}");
 
         // A machine that plays DHCP server.
         let (from, to) = (plan.taps[0].address.octets(), [255; 4]);
@@ -354,5 +367,38 @@ fn a_probe_comes_from_the_gateway() {
         let started = Instant::now();
         assert!(matches!(connect(81).await, Err(NetworkError::Connect { .. })));
         assert!(started.elapsed() < Duration::from_secs(2));
+    });
+}
+
+#[test]
+fn many_at_once_do_not_disturb_one_another() {
+    on_a_host(|host| async move {
+        let lab_plan = lab(&LabConfig::default(), &[]);
+        let mut tasks = tokio::task::JoinSet::new();
+        host.network.ensure_lab(&lab_plan).await.unwrap();
+        for round in 0..3 {
+            for n in 1..=6 {
+                let (network, plan) = (host.network.clone(), environment(&store(n, "out-only"), &LabConfig::default()));
+                let lab_plan = lab_plan.clone();
+                tasks.spawn(async move {
+                    network.ensure_lab(&lab_plan).await.unwrap();
+                    network.ensure(&plan).await.unwrap();
+                    if round == 1 {
+                        network.remove(plan.environment).await.unwrap();
+                    }
+                });
+            }
+        }
+        // One that nobody waits for is done all the same, and the next one takes its turn after it.
+        let plan = environment(&store(9, "out-only"), &LabConfig::default());
+        let _ = tokio::time::timeout(Duration::from_millis(2), host.network.ensure(&plan)).await;
+        host.network.ensure(&plan).await.unwrap();
+        assert!(host.network.observe(&plan).await.unwrap().is_complete());
+        tasks.join_all().await;
+        for environment in host.network.list().await.unwrap() {
+            host.network.remove(environment).await.unwrap();
+        }
+        assert!(!run("ip -br link").contains("we"), "{}", run("ip -br link"));
+        assert_eq!(mounts(&host), 0);
     });
 }

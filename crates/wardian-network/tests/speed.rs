@@ -7,6 +7,19 @@ use common::{on_a_host, store};
 use std::time::{Duration, Instant};
 use wardian_plan::network::{LabConfig, environment};
 
+/// Bytes of this process that are resident.
+fn memory() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Processor time of this process.
+fn cpu_ticks() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 #[test]
 fn many_environments_come_and_go() {
     on_a_host(|host| async move {
@@ -17,6 +30,7 @@ fn many_environments_come_and_go() {
         let time = |started: Instant, list: &mut Vec<Duration>| list.push(started.elapsed());
         let plans: Vec<_> = (1..=30).map(|n| environment(&store(n, "out-only"), &LabConfig::default())).collect();
         let mut services = Vec::new();
+        let before = memory();
         for plan in &plans {
             let started = Instant::now();
             host.network.ensure(plan).await.unwrap();
@@ -29,6 +43,10 @@ fn many_environments_come_and_go() {
             time(started, &mut look);
             services.push(host.network.serve(plan).await.unwrap());
         }
+        println!("memory with servers: {} KiB each", (memory() - before) / 1024 / plans.len());
+        let (cpu, idle) = (cpu_ticks(), Instant::now());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        println!("idle: {} ticks of 10 ms in {:?}", cpu_ticks() - cpu, idle.elapsed());
         assert_eq!(host.network.list().await.unwrap().len(), plans.len());
         for service in services {
             service.stop().await;

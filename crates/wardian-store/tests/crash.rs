@@ -24,10 +24,10 @@ fn step(writer: u64, round: u64, number: u64) -> Transaction {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the process that acknowledged_commits_survive_being_killed starts and kills"]
+/// Not a test of its own but the process that `acknowledged_commits_survive_being_killed` starts and kills.
 async fn child() {
     let Ok(setting) = std::env::var(FILE) else {
-        panic!("{FILE} is not set");
+        return;
     };
     let (round, path) = setting.split_once(':').unwrap();
     let round: u64 = round.parse().unwrap();
@@ -63,7 +63,7 @@ impl Drop for Killed {
 
 fn spawn(path: &Path, round: u64) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "child", "--nocapture"])
         .env(FILE, format!("{round}:{}", path.display()))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -36,7 +36,7 @@ unknown keys are errors:
   [lab]
   # The bridge on which all environments meet.
   bridge = \"wardian0\"
-  # Its addresses, /8 to /28; the last one is the host's.
+  # Its addresses, /16 to /28; the last one is the host's.
   prefix = \"10.86.0.0/16\"
 
 A flag wins over the file.";
@@ -84,7 +84,7 @@ pub(crate) enum Accelerator {
     Tcg,
 }
 
-/// The addresses of the lab network: a network address with a length of 8 to 28.
+/// The addresses of the lab network: a network address with a length of 16 to 28: a machine's slot is its place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct LabPrefix(Ipv4Net);
@@ -105,8 +105,8 @@ impl FromStr for LabPrefix {
         if net.addr() != net.network() {
             return Err(format!("{text:?} is an address in a network, not a network; write {}", net.trunc()));
         }
-        if !(8..=28).contains(&net.prefix_len()) {
-            return Err(format!("a lab network of /{} can't be used; its length must be 8 to 28", net.prefix_len()));
+        if !(16..=28).contains(&net.prefix_len()) {
+            return Err(format!("a lab network of /{} can't be used; its length must be 16 to 28", net.prefix_len()));
         }
         Ok(Self(net))
     }

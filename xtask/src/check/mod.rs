@@ -54,7 +54,7 @@ fn lints() -> Result<()> {
 fn documentation() -> Result<()> {
     run::shown(
         run::cargo()
-            .args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"])
+            .args(["doc", "--quiet", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
 }

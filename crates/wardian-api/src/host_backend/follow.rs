@@ -12,7 +12,7 @@ use wardian_model::{
     operation::{OperationRecord, OperationState},
     record::Record,
 };
-use wardian_store::{EventKind, Revision, Watch, typed};
+use wardian_store::{Error, EventKind, Watch, typed};
 use wardian_vault::{Progress, Step};
 
 use crate::backend::{EventsFrom, ImportState, Refusal, RefusalKind};
@@ -24,9 +24,10 @@ pub(super) async fn operation(host: &Host, id: OperationId) -> Result<Records<Op
     let store = host.records().store();
     let key = OperationRecord::key_of(id);
     let missing = || Refusal::not_found(format!("there is no operation {id}"));
-    let found = typed::get_as::<OperationRecord>(&**store, &key).await.map_err(internal)?;
-    let (first, revision) = found.ok_or_else(missing)?;
-    let watch = store.watch(&key, Revision(revision.0 + 1)).await.map_err(internal)?;
+    // Listed and not got: a listing tells the revision to watch from, however old the record is.
+    let listing = typed::list_as::<OperationRecord>(&**store, &key).await.map_err(internal)?;
+    let first = listing.entries.into_iter().next().ok_or_else(missing)?.value;
+    let watch = store.watch(&key, listing.revision.next()).await.map_err(internal)?;
     let changes = futures::stream::once(async move { Ok(first) }).chain(puts::<OperationRecord>(watch));
     Ok(until_ended(changes).boxed())
 }
@@ -55,7 +56,9 @@ pub(super) async fn events(host: &Host, from: EventsFrom) -> Result<Records<Even
         return Ok(there.boxed());
     }
     let watch = store.watch(EventRecord::PREFIX, listing.revision.next()).await.map_err(internal)?;
-    Ok(there.chain(puts::<EventRecord>(watch)).boxed())
+    let to_come = puts::<EventRecord>(watch)
+        .filter(move |event| futures::future::ready(event.as_ref().map_or(true, |event| event.sequence >= first)));
+    Ok(there.chain(to_come).boxed())
 }
 
 /// An import's steps, then its result. Dropped, it gives the import up.
@@ -93,6 +96,8 @@ fn puts<R: Record>(watch: Watch) -> impl Stream<Item = Result<R, Refusal>> + Sen
                 });
                 Some((values.collect::<Vec<_>>(), Some(watch)))
             }
+            // Fell behind, or the daemon stops: the client asks again from where it is.
+            Err(Error::Compacted { .. } | Error::Closed { .. }) => None,
             Err(error) => Some((vec![Err(internal(error))], None)),
         }
     });

@@ -28,6 +28,9 @@ use crate::{disks, fault, refusal::problem, shared::Shared};
 /// How long a guest may take to freeze or thaw its file systems.
 const FREEZE: Duration = Duration::from_secs(10);
 
+/// How long an agent may take to show that it is there.
+const PING: Duration = Duration::from_secs(2);
+
 /// One machine of the environment that is cut.
 struct Part {
     name: MachineName,
@@ -154,7 +157,8 @@ async fn new_top(shared: &Shared, part: &Part) -> Result<LayerId, Problem> {
 async fn freeze(parts: &[Part]) -> Vec<MachineName> {
     let frozen = parts.iter().map(|part| async move {
         let machine = part.handle.as_ref()?;
-        if !matches!(part.record.agent, AgentState::Answers { .. }) {
+        // Asked and not looked up: an agent may have come up since it was last heard of.
+        if part.record.agent == AgentState::Silent || machine.agent().ping(PING).await.is_err() {
             return None;
         }
         match tokio::time::timeout(FREEZE, machine.agent().fs_freeze()).await {

@@ -55,8 +55,14 @@ pub(crate) struct Controller {
 struct Network {
     view: NetworkView,
     /// What was made last, and at which request to run.
-    made: Option<(NetworkPlan, Services)>,
+    made: Option<Box<Made>>,
     run: u32,
+}
+
+/// A network that was made: its plan, and who serves it.
+struct Made {
+    plan: NetworkPlan,
+    services: Services,
 }
 
 /// What this controller holds of a machine.
@@ -76,7 +82,7 @@ struct Under {
 /// What a task reports when it ends.
 enum Done {
     /// The network is as planned, or could not be made.
-    Network(Result<Option<(NetworkPlan, Services)>, Problem>),
+    Network(Result<Option<Box<Made>>, Problem>),
     /// Nothing more is being done with a machine; its process, if there is one.
     Machine { name: MachineName, number: u64, handle: Option<Machine> },
     /// A machine's process has ended, or its guest agent came or went: look again.
@@ -212,7 +218,7 @@ impl Controller {
             key: record.key(),
             record: record.clone(),
             handle: live.handle.clone(),
-            network: self.network.made.as_ref().map(|(plan, _)| plan.clone()),
+            network: self.network.made.as_ref().map(|made| made.plan.clone()),
         };
         let abort = self.tasks.spawn(async move {
             let name = task.name.clone();

@@ -3,32 +3,27 @@
 use std::sync::Arc;
 
 use wardian_model::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName};
-use wardian_network::Services;
-use wardian_plan::network::{self, NetworkPlan};
+use wardian_plan::network;
 
-use super::{Done, RETRY};
+use super::{Done, Made, RETRY};
 use crate::{fault, refusal::problem, shared::Shared};
 
-pub(super) async fn ensure(
-    shared: Arc<Shared>,
-    environment: EnvironmentRecord,
-    before: Option<(NetworkPlan, Services)>,
-) -> Done {
+pub(super) async fn ensure(shared: Arc<Shared>, environment: EnvironmentRecord, before: Option<Box<Made>>) -> Done {
     let plan = network::environment(&environment, &shared.config.lab);
     let made = async {
         fault::point("network: begun");
         shared.network.ensure(&plan).await?;
         fault::point("network: made");
         match before {
-            Some((_, services)) => {
-                services.update(&plan);
-                Ok(services)
+            Some(before) => {
+                before.services.update(&plan);
+                Ok(before.services)
             }
             None => shared.network.serve(&plan).await,
         }
     };
     Done::Network(match made.await {
-        Ok(services) => Ok(Some((plan, services))),
+        Ok(services) => Ok(Some(Box::new(Made { plan, services }))),
         Err(error) => {
             let error: wardian_network::NetworkError = error;
             let mut problem = problem(&error);
@@ -42,9 +37,9 @@ pub(super) async fn remove(
     shared: Arc<Shared>,
     name: EnvironmentName,
     id: EnvironmentId,
-    services: Option<(NetworkPlan, Services)>,
+    before: Option<Box<Made>>,
 ) -> Done {
-    drop(services);
+    drop(before);
     loop {
         match shared.network.remove(id).await {
             Ok(()) => {

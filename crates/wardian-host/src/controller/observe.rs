@@ -12,7 +12,7 @@ use wardian_model::{
 };
 use wardian_plan::{
     lifecycle::{MachineView, NetworkView, View},
-    network,
+    network::{self, NetworkPlan},
 };
 
 use super::Controller;
@@ -75,16 +75,18 @@ impl Controller {
     fn refresh_network(&mut self, environment: &EnvironmentRecord) {
         let wanted = environment.desired == Desired::Running;
         match (&self.network.view, &self.network.made) {
-            (NetworkView::Ready, Some((made, _))) if wanted => {
-                if *made != network::environment(environment, &self.shared.config.lab) {
-                    self.network.view = NetworkView::Stale;
-                }
+            (NetworkView::Ready, Some(made)) if wanted && made.plan != self.wanted_network(environment) => {
+                self.network.view = NetworkView::Stale;
             }
             (NetworkView::Broken(_), _) if wanted && self.network.run < environment.run => {
                 self.network.view = NetworkView::Stale;
             }
             _ => {}
         }
+    }
+
+    fn wanted_network(&self, environment: &EnvironmentRecord) -> NetworkPlan {
+        network::environment(environment, &self.shared.config.lab)
     }
 
     pub(super) fn view<'a>(&self, observed: &'a Observed) -> View<'a> {

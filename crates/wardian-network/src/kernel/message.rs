@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::discriminant,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -10,7 +11,10 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth,
+        LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    },
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
@@ -32,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) peer: Option<u32>,
     pub(crate) alias: Option<String>,
     pub(crate) is_bridge: bool,
+    /// Whether a bridge has the settings it shall have.
+    pub(crate) is_settled: bool,
     pub(crate) is_veth: bool,
 }
 
@@ -224,10 +230,31 @@ fn bridge_settings() -> Vec<InfoBridge> {
         InfoBridge::StpState(BridgeStpState::Disabled),
         // Without a querier, snooping would forget the groups of a quiet network.
         InfoBridge::MulticastSnooping(false),
+        // Frames to link-local groups skip all rules, yet the bridge would believe their senders.
+        InfoBridge::MultiBoolOpt(NO_LINK_LOCAL_LEARNING),
         InfoBridge::NfCallIpTables(false),
         InfoBridge::NfCallIp6Tables(false),
         InfoBridge::NfCallArpTables(false),
     ]
+}
+
+const NO_LINK_LOCAL_LEARNING: BridgeBooleanOptions = BridgeBooleanOptions {
+    value: BridgeBooleanOptionFlags::NoLinkLocalLearn,
+    mask: BridgeBooleanOptionFlags::NoLinkLocalLearn,
+};
+
+/// Whether a bridge has all of [`bridge_settings`] that its kernel knows.
+fn are_settled(there: &[InfoBridge]) -> bool {
+    bridge_settings().iter().all(|wanted| {
+        let same = there.iter().find(|s| discriminant(*s) == discriminant(wanted));
+        match (wanted, same) {
+            (_, None) => true,
+            (InfoBridge::MultiBoolOpt(wanted), Some(InfoBridge::MultiBoolOpt(there))) => {
+                there.value.contains(wanted.value)
+            }
+            (wanted, Some(there)) => wanted == there,
+        }
+    })
 }
 
 fn ignore(result: io::Result<()>, codes: &[i32]) -> io::Result<()> {
@@ -246,6 +273,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
         peer: None,
         alias: None,
         is_bridge: false,
+        is_settled: true,
         is_veth: false,
     };
     for attribute in message.attributes {
@@ -258,6 +286,10 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::LinkInfo(infos) => {
                 link.is_bridge |= infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                link.is_settled &= infos.iter().all(|info| match info {
+                    LinkInfo::Data(InfoData::Bridge(settings)) => are_settled(settings),
+                    _ => true,
+                });
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
             }
             _ => {}

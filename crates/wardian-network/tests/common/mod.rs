@@ -204,7 +204,7 @@ impl Namespace {
         self.attempt(&format!("ping -c1 -W1 {address}")).is_some()
     }
 
-    fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             scope
                 .spawn(|| {
@@ -422,9 +422,13 @@ pub fn store(n: u8, fence: &str) -> EnvironmentRecord {
 }
 
 /// The same with `port` of machine 0 exposed at `at`.
-pub fn exposing(mut record: EnvironmentRecord, port: u16, at: u16) -> EnvironmentRecord {
+pub fn exposing(record: EnvironmentRecord, port: u16, at: u16) -> EnvironmentRecord {
+    exposing_as(record, "tcp", port, at)
+}
+
+pub fn exposing_as(mut record: EnvironmentRecord, protocol: &str, port: u16, at: u16) -> EnvironmentRecord {
     let address = record.identities["app"].outside.address;
-    let exposure: Value = json!({ "machine": "app", "port": port, "protocol": "tcp", "at": at, "address": address });
+    let exposure: Value = json!({ "machine": "app", "port": port, "protocol": protocol, "at": at, "address": address });
     record.exposed.push(serde_json::from_value(exposure).unwrap());
     record
 }

@@ -31,7 +31,7 @@ pub(super) fn table(taps: &[TapPlan]) -> String {
                 "counter name other drop",
             ],
         ),
-        // Frames to link-local groups (01:80:c2:…) skip the hook above, and the bridge learns from them all the same.
+        // Frames to most link-local groups (01:80:c2:…) skip the hook above and pass this one.
         chain(
             "input",
             "filter hook input priority -300; policy accept",
