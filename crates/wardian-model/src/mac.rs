@@ -29,6 +29,9 @@ pub enum MacError {
 }
 
 impl MacAddress {
+    /// The gateway's, inside: the same in every environment and on every host. No machine can have it.
+    pub const GATEWAY: Self = Self::local(0x7fff_ffff);
+
     /// Checks that `bytes` can be the address of one interface.
     ///
     /// # Errors

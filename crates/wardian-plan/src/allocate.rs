@@ -134,7 +134,7 @@ pub fn inside(
     let mut used_addresses: BTreeSet<Ipv4Addr> = spec.machines.values().filter_map(|m| m.address).collect();
     let mut used_macs: BTreeSet<MacAddress> = spec.machines.values().filter_map(|m| m.mac).collect();
     let mut free_addresses = spec.network.subnet.hosts().filter(|a| *a != gateway);
-    let mut free_macs = (INSIDE_MACS + 1..EDGE_MACS).map(MacAddress::local);
+    let mut free_macs = (INSIDE_MACS + 1..EDGE_MACS).map(MacAddress::local).filter(|m| *m != MacAddress::GATEWAY);
     spec.machines
         .iter()
         .map(|(name, machine)| {

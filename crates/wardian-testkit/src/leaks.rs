@@ -39,7 +39,7 @@ impl Inventory {
         for part in [state.join("layers"), state.join("seeds"), state.join("vault"), host.run_directory()] {
             things.extend(files(&part).into_iter().map(|path| format!("file {}", path.display())));
         }
-        things.extend(cgroups().into_iter().map(|path| format!("cgroup {}", path.display())));
+        things.extend(cgroups_of(folder).into_iter().map(|path| format!("cgroup {}", path.display())));
         for (what, arguments) in [("environment", ["ls", "--json"]), ("image", ["image", "--json"])] {
             let arguments: &[&str] = if what == "image" { &["image", "ls", "--json"] } else { &arguments };
             for name in names(&host.wardian(arguments).json()) {
@@ -73,7 +73,7 @@ fn names(list: &serde_json::Value) -> Vec<String> {
 }
 
 /// Processes whose command line names something below `folder`, except daemons.
-fn processes(folder: &Path) -> Vec<(i32, String)> {
+pub(crate) fn processes(folder: &Path) -> Vec<(i32, String)> {
     let needle = folder.as_os_str().as_bytes();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
@@ -117,6 +117,16 @@ fn cgroups() -> Vec<PathBuf> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
         .collect()
+}
+
+/// Those of this host's machines, and empty ones, whose owner can't be told: another test may run machines meanwhile.
+fn cgroups_of(folder: &Path) -> Vec<PathBuf> {
+    let ours: BTreeSet<_> = processes(folder).into_iter().map(|(pid, _)| pid.to_string()).collect();
+    let is_ours = |path: &PathBuf| {
+        let members = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        members.trim().is_empty() || members.lines().any(|pid| ours.contains(pid.trim()))
+    };
+    cgroups().into_iter().filter(is_ours).collect()
 }
 
 /// Ends the machines of a test that failed half-way, by their process ids, and unmounts its namespaces.

@@ -5,10 +5,12 @@
 mod host;
 mod image;
 mod leaks;
+mod machines;
 mod run;
 pub mod wait;
 
 pub use host::{Daemon, TestHost};
 pub use image::micro;
 pub use leaks::Inventory;
+pub use machines::MachineProcess;
 pub use run::Run;

@@ -52,11 +52,7 @@ fn lints() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    run::shown(
-        run::cargo()
-            .args(["doc", "--quiet", "--workspace", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    run::shown(run::cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// Schema, API document, completions and man pages are checked in, and must be what the types say.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::{diagnostic::Severity, graph, walk::nearest};
 use crate::{
     environment::Problem,
+    mac::MacAddress,
     name::MachineName,
     size::ByteSize,
     spec::{EnvironmentSpec, Fence, MachineSpec},
@@ -95,6 +96,10 @@ fn single(name: &MachineName, machine: &MachineSpec, found: &mut Vec<Finding>) {
     if machine.memory < MIN_MEMORY {
         let message = format!("{} of memory are too little for any machine", machine.memory);
         found.push(Finding::error(at("memory"), message).hint(format!("give it {MIN_MEMORY} at least")));
+    }
+    if machine.mac == Some(MacAddress::GATEWAY) {
+        let message = format!("{} is the gateway's hardware address", MacAddress::GATEWAY);
+        found.push(Finding::error(at("mac"), message).hint("choose another, or none to get one"));
     }
     if machine.cpus == 0 {
         found.push(Finding::error(at("cpus"), "a machine without processors can't run").hint("give it 1 at least"));

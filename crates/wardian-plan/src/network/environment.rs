@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 /// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up
 /// from 0x8000_0000; this is the last number before those.
-pub const GATEWAY_MAC: MacAddress = MacAddress::local(0x7fff_ffff);
+pub const GATEWAY_MAC: MacAddress = MacAddress::GATEWAY;
 
 /// The switch's name: the same in every environment, for each has a namespace of its own.
 pub(super) const BRIDGE: &str = "br0";

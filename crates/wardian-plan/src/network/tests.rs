@@ -1,3 +1,5 @@
+//! The plans of example environments, and that real nft takes every text.
+
 use std::{
     collections::BTreeSet,
     io::Write,

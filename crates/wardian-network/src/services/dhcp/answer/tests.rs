@@ -1,3 +1,5 @@
+//! What clients are told, and that hostile bytes are told nothing.
+
 use dhcproto::v4::Flags;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What the zone answers, and that hostile bytes never break it.
+
 use hickory_proto::rr::rdata::CNAME;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;

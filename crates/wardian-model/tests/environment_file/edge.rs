@@ -1,0 +1,65 @@
+//! The edge: fence, exposed ports, isolation.
+
+use super::*;
+
+#[test]
+fn exposing_a_machine_there_is_not_suggests_the_nearest() {
+    insta::assert_snapshot!(problems(&with("isolation: { expose: [ wbe:80 ] }")), @r#"
+        error: there is no machine wbe
+         --> env.yaml:5:24
+          |
+        5 | isolation: { expose: [ wbe:80 ] }
+          |                        ^^^^^^
+          = hint: did you mean `web`?
+        "#);
+}
+
+#[test]
+fn a_port_can_not_be_exposed_twice() {
+    insta::assert_snapshot!(problems(&with("isolation:\n  expose:\n    - web:80\n    - web:80/tcp at 8080")), @r#"
+        error: web:80/tcp is exposed twice
+         --> env.yaml:8:7
+          |
+        8 |     - web:80/tcp at 8080
+          |       ^^^^^^^^^^^^^^^^^^
+          = hint: remove one of the two
+        "#);
+    file(&with("isolation: { expose: [ web:53, web:53/udp ] }"));
+}
+
+#[test]
+fn a_port_of_the_host_leads_to_one_place() {
+    insta::assert_snapshot!(problems(&with("isolation:\n  expose: [ web:80 at 8080, db:80 at 8080 ]")), @r#"
+        error: port 8080/tcp of the host leads to web:80 already
+         --> env.yaml:6:29
+          |
+        6 |   expose: [ web:80 at 8080, db:80 at 8080 ]
+          |                             ^^^^^^^^^^^^^
+          = hint: choose another port, or none to get a free one
+        "#);
+    file(&with("isolation: { expose: [ web:53 at 5353, db:53/udp at 5353 ] }"));
+}
+
+#[test]
+fn a_port_that_is_none_is_an_error() {
+    insta::assert_snapshot!(problems(&with("isolation: { expose: [ web:http ] }")), @r#"
+        error: "web:http" doesn't name a port
+         --> env.yaml:5:24
+          |
+        5 | isolation: { expose: [ web:http ] }
+          |                        ^^^^^^^^
+          = hint: write MACHINE:PORT, MACHINE:PORT/udp or MACHINE:PORT at PORT (1 to 65535)
+        "#);
+}
+
+#[test]
+fn exposing_through_a_sealed_fence_is_a_warning() {
+    insta::assert_snapshot!(warnings(&with("isolation: { fence: sealed, expose: [ web:80 ] }")), @r#"
+        warning: nothing crosses a sealed fence, so these ports lead nowhere
+         --> env.yaml:5:29
+          |
+        5 | isolation: { fence: sealed, expose: [ web:80 ] }
+          |                             ^^^^^^
+          = hint: they will once the fence is out-only; or remove them
+        "#);
+}
