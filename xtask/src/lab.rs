@@ -90,8 +90,13 @@ impl Lab {
     /// A `wardian` command that talks to this host's daemon.
     pub(crate) fn wardian(&self, words: &[&str]) -> Result<Command> {
         let mut command = self.inside(&self.binary)?;
-        command.args(words).env("WARDIAN_HOST", format!("unix://{}", self.socket().display()));
+        command.args(words).env("WARDIAN_HOST", self.url());
         Ok(command)
+    }
+
+    /// How `wardian` is told of this host.
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
     }
 
     /// A command that runs in this host's network.
@@ -193,6 +198,13 @@ impl Drop for Lab {
         for pid in self.leftovers() {
             eprintln!("warning: ending process {pid}, which was left over");
             let _ = kill(pid, Signal::SIGKILL);
+        }
+        // Namespaces of environments that were not removed in order.
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+            if Path::new(mount).starts_with(self.folder.path()) {
+                let _ = Command::new("umount").arg(mount).status();
+            }
         }
         if let Err(error) = run::read(Command::new("ip").args(["netns", "del", &self.name])) {
             eprintln!("warning: {error:#}");

@@ -10,6 +10,7 @@ mod images;
 mod lab;
 mod packages;
 mod run;
+mod shell;
 mod tests;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Task {
     },
     /// Show what Wardian is for: two machines, sealed, cloned, both answering at once
     Demo,
+    /// A shell on a host of its own with a running daemon, to try things out
+    Shell,
     /// Measure what was promised about speed
     Bench {
         /// Print JSON: an array of name, value, unit, bound, holds
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
     let result = match Arguments::parse().task {
         Task::Images { name } => packages::ensure().and_then(|()| images::build(name)),
         Task::Demo => demo::run(),
+        Task::Shell => shell::run(),
         Task::Bench { json } => bench::run(json),
         Task::Test { quick } => tests::run(quick),
         Task::Check => check::all(),

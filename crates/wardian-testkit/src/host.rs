@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Inventory, Run, image::micro, wait};
+use crate::{Begun, Inventory, Run, image::micro, wait};
 
 /// How long a daemon may take to answer after its start.
 const START: Duration = Duration::from_secs(20);
@@ -244,6 +244,16 @@ impl TestHost {
         Run::new(format!("wardian {}", arguments.join(" ")), &output)
     }
 
+    /// Begins `wardian` with these arguments, for a test that does something meanwhile.
+    #[must_use]
+    #[track_caller]
+    pub fn begin(&self, arguments: &[&str]) -> Begun {
+        let mut command = self.wardian_command(arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
+        Begun::new(format!("wardian {}", arguments.join(" ")), child)
+    }
+
     /// The same, not started yet: for tests that talk to it or time it.
     #[must_use]
     pub fn wardian_command(&self, arguments: &[&str]) -> Command {
@@ -302,14 +312,14 @@ fn tail(text: &str, lines: usize) -> String {
 }
 
 #[track_caller]
-fn run_in(namespace: &Path, program: &str, arguments: &[&str]) -> Run {
+pub(crate) fn run_in(namespace: &Path, program: &str, arguments: &[&str]) -> Run {
     let output = inside(namespace, program).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{program} (is its package installed?): {error}"));
     Run::new(format!("{program} {}", arguments.join(" ")), &output)
 }
 
 /// `setns` alone, and not `ip netns exec`, which hides cgroups by mounting another /sys.
-fn inside(namespace: &Path, program: &str) -> Command {
+pub(crate) fn inside(namespace: &Path, program: &str) -> Command {
     let file = File::open(namespace).unwrap_or_else(|error| panic!("{}: {error}", namespace.display()));
     let mut command = Command::new(program);
     // SAFETY: setns(2) is one system call on a descriptor that this closure owns; nothing is allocated in the child.

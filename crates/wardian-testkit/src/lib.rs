@@ -2,15 +2,18 @@
 //!
 //! For tests, demonstrations and benches only; no crate of the product depends on it.
 
+mod client;
 mod host;
 mod image;
 mod leaks;
 mod machines;
 mod run;
+mod sight;
 pub mod wait;
 
+pub use client::Client;
 pub use host::{Daemon, TestHost};
 pub use image::micro;
 pub use leaks::Inventory;
 pub use machines::MachineProcess;
-pub use run::Run;
+pub use run::{Begun, Run};

@@ -1,6 +1,11 @@
 //! A finished command, and what a test says about it.
 
-use std::process::Output;
+use std::{
+    process::{Child, Output},
+    time::Duration,
+};
+
+use crate::wait;
 
 /// What a command left.
 #[derive(Debug, Clone)]
@@ -59,6 +64,40 @@ impl Run {
     pub fn json(self) -> serde_json::Value {
         let text = self.ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
+    }
+}
+
+/// A command that runs beside the test.
+#[derive(Debug)]
+pub struct Begun {
+    command: String,
+    child: Option<Child>,
+}
+
+impl Begun {
+    pub(crate) const fn new(command: String, child: Child) -> Self {
+        Self { command, child: Some(child) }
+    }
+
+    /// Waits until it ends. What it prints must fit into a pipe's buffer.
+    ///
+    /// # Panics
+    /// When it takes longer than `limit`.
+    #[track_caller]
+    pub fn end(mut self, limit: Duration) -> Run {
+        let mut child = self.child.take().expect("taken here only");
+        wait::until(&format!("`{}` ends", self.command), limit, || child.try_wait().ok().flatten());
+        let output = child.wait_with_output().expect("the output of a command that has ended");
+        Run::new(std::mem::take(&mut self.command), &output)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
