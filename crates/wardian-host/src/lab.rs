@@ -9,25 +9,29 @@ use wardian_model::{
 use wardian_plan::network::{self, LabPlan};
 use wardian_store::Revision;
 
-use crate::{refusal::problem, shared::Shared};
+use crate::{host::OpenError, refusal::problem, shared::Shared};
+
+/// What the records ask for.
+pub(crate) struct Wanted {
+    plan: LabPlan,
+    exposures: Vec<Exposure>,
+}
 
 /// The plan the records ask for now, and the revision after which changes matter.
-async fn plan(shared: &Shared) -> wardian_store::Result<(LabPlan, Revision)> {
+async fn plan(shared: &Shared) -> wardian_store::Result<(Wanted, Revision)> {
     let revision = shared.records.store().revision().await?;
     let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
     let exposures: Vec<Exposure> = environments.into_iter().flat_map(|e| e.exposed).collect();
-    Ok((network::lab(&shared.config.lab, &exposures), revision))
+    let plan = network::lab(&shared.config.lab, &exposures);
+    Ok((Wanted { plan, exposures }, revision))
 }
 
 /// Makes the lab network once, at the daemon's start.
-pub(crate) async fn make(shared: &Shared) -> Result<LabPlan, wardian_network::NetworkError> {
-    let exposures = Vec::new();
-    let plan = match plan(shared).await {
-        Ok((plan, _)) => plan,
-        Err(_) => network::lab(&shared.config.lab, &exposures),
-    };
-    let _changes = shared.network.ensure_lab(&plan).await?;
-    Ok(plan)
+pub(crate) async fn make(shared: &Shared) -> Result<LabPlan, OpenError> {
+    let (wanted, _) = plan(shared).await?;
+    let _changes = shared.network.ensure_lab(&wanted.plan).await?;
+    shared.applied.exposures(wanted.exposures);
+    Ok(wanted.plan)
 }
 
 /// Follows the records from then on.
@@ -51,12 +55,13 @@ async fn follow(shared: &Shared, made: &mut LabPlan) -> wardian_store::Result<()
     }
 }
 
-async fn apply(shared: &Shared, made: &mut LabPlan, wanted: LabPlan) {
-    if *made == wanted {
-        return;
+async fn apply(shared: &Shared, made: &mut LabPlan, wanted: Wanted) {
+    if *made != wanted.plan {
+        if let Err(error) = shared.network.ensure_lab(&wanted.plan).await {
+            tracing::error!(error = %problem(&error), "the lab network is not as it should be");
+            return;
+        }
+        *made = wanted.plan;
     }
-    match shared.network.ensure_lab(&wanted).await {
-        Ok(_) => *made = wanted,
-        Err(error) => tracing::error!(error = %problem(&error), "the lab network is not as it should be"),
-    }
+    shared.applied.exposures(wanted.exposures);
 }

@@ -6,6 +6,7 @@
 //! * [`paths`], [`state`]: the layout of the state and run directories.
 
 mod accelerator;
+mod applied;
 mod check;
 mod config;
 mod controller;

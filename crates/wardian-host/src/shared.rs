@@ -12,7 +12,7 @@ use wardian_model::{environment::Problem, host::Accelerator, id::EnvironmentId, 
 use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 
-use crate::{accelerator, config::HostConfig, paths::Paths, records::Records, refusal::problem};
+use crate::{accelerator, applied::Applied, config::HostConfig, paths::Paths, records::Records, refusal::problem};
 
 /// Parts of one host.
 pub(crate) struct Shared {
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     /// Taken while files of layers are listed and deleted, or an image is.
     pub(crate) collecting: Mutex<()>,
+    /// What of the records is in effect in the kernel.
+    pub(crate) applied: Applied,
     accelerator: Mutex<Option<Accelerator>>,
     machines: RwLock<HashMap<(EnvironmentId, MachineName), Machine>>,
 }
@@ -36,6 +38,7 @@ impl Shared {
             vault,
             network,
             collecting: Mutex::new(()),
+            applied: Applied::new(),
             accelerator: Mutex::new(None),
             machines: RwLock::default(),
         })

@@ -17,3 +17,4 @@ pub use image::micro;
 pub use leaks::Inventory;
 pub use machines::MachineProcess;
 pub use run::{Begun, Run};
+pub use sight::Capture;

@@ -78,7 +78,8 @@ fn story_store_and_its_clone_have_one_inside_and_two_outsides() {
     // Stopping and starting keeps disks and both identities.
     let identities = addresses(&host, "copy");
     host.wardian(&["down", "copy"]).ok();
-    host.curl(&format!("http://{}/", identities[0]["outside"]["address"].as_str().unwrap())).fails_with(28);
+    let address = identities[0]["outside"]["address"].as_str().unwrap();
+    host.command("ping", &["-c", "1", "-W", "1", address]).fails_with(1);
     host.wardian(&["start", "copy"]).ok();
     assert_eq!(addresses(&host, "copy"), identities);
     let kept = page(&host, "copy", "");

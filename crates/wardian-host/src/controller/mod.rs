@@ -238,6 +238,7 @@ impl Controller {
         match done {
             Done::Network(Ok(made)) => {
                 self.network.view = if made.is_some() { NetworkView::Ready } else { NetworkView::Absent };
+                self.shared.applied.network(self.id, made.as_ref().map(|made| made.plan.clone()));
                 self.network.made = made;
             }
             Done::Network(Err(problem)) => self.network.view = NetworkView::Broken(problem),

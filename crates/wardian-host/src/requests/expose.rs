@@ -1,5 +1,7 @@
 //! `expose`: a port of a machine that the outside may reach.
 
+use std::collections::HashMap;
+
 use wardian_model::{
     claim::ClaimRecord,
     environment::{Desired, EnvironmentRecord, Exposure},
@@ -7,7 +9,10 @@ use wardian_model::{
     record::Record,
     spec::Expose,
 };
-use wardian_plan::allocate::{self, Taken};
+use wardian_plan::{
+    allocate::{self, Taken},
+    network,
+};
 use wardian_store::{Outcome, Transaction};
 
 use super::{
@@ -51,6 +56,7 @@ impl Host {
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is exposed at {}", exposure.port, exposure.protocol, exposure.at);
                 self.shared.records.say(environment, Some(&exposure.machine), message).await;
+                self.in_effect(&record, |exposures| exposures.contains(&exposure)).await?;
                 return Ok(exposure);
             }
         }
@@ -78,8 +84,27 @@ impl Host {
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is no longer exposed", exposure.port, exposure.protocol);
                 self.shared.records.say(environment, Some(&exposure.machine), message).await;
+                self.in_effect(&record, |exposures| !exposures.contains(&exposure)).await?;
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet.
+    async fn in_effect(
+        &self,
+        record: &EnvironmentRecord,
+        at_host: impl Fn(&[Exposure]) -> bool,
+    ) -> Result<(), Refusal> {
+        let plan = network::environment(record, &self.shared.config.lab);
+        let at_edge = |networks: &HashMap<_, _>| networks.get(&record.id).is_none_or(|made| *made == plan);
+        match self.shared.applied.until(|now| at_host(&now.exposures) && at_edge(&now.networks)).await {
+            true => Ok(()),
+            false => Err(Refusal::unavailable(format!(
+                "the change to {} is written down, but not in effect yet",
+                record.name
+            ))
+            .hint("it will be as soon as the host gets to it; the daemon's log says what is in the way")),
         }
     }
 
