@@ -46,9 +46,14 @@ pub(crate) fn build(which: Which) -> Result<()> {
     names.iter().try_for_each(|name| build_one(name))
 }
 
+/// Where all images are, or will be.
+pub(crate) fn all() -> PathBuf {
+    run::target().join("wardian-images")
+}
+
 /// Where an image is, or will be.
 pub(crate) fn folder(name: &str) -> PathBuf {
-    run::target().join("wardian-images").join(name)
+    all().join(name)
 }
 
 fn build_one(name: &str) -> Result<()> {

@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "netcat-openbsd",
     "nftables",
+    "openssh-client",
     "procps",
     "tcpdump",
 ];

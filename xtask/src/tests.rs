@@ -49,7 +49,7 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 pub(crate) fn run(quick: bool) -> Result<()> {
     let start = Instant::now();
     packages::ensure()?;
-    images::build(images::Which::Micro)?;
+    images::build(if quick { images::Which::Micro } else { images::Which::All })?;
     if quick {
         check::quick()?
     } else {
@@ -140,6 +140,7 @@ fn integration_targets() -> Result<Vec<(String, String)>> {
 fn watched(command: &mut Command) -> Result<Counts> {
     let mut child = command
         .env("WARDIAN_MICRO", images::folder("micro"))
+        .env("WARDIAN_IMAGES", images::all())
         .env("WARDIAN_BIN", binary())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -56,12 +56,10 @@ pub(crate) async fn ensure(shared: &Shared, disk: &Disk, uid: u32, size: Option<
     Ok(path)
 }
 
-/// What was the top until a cut: readable for the machines of all clones, writable for none.
+/// What was the top until a cut: readable for the machines of all clones, writable for none. So is every layer below: a
+/// cut that was interrupted has left one that was not sealed yet.
 pub(crate) async fn seal(shared: &Shared, disk: &Disk) -> Result<(), Problem> {
-    match disk.layers.last() {
-        Some(layer) => own(&shared.paths.layer(*layer), 0, 0o444),
-        None => Ok(()),
-    }
+    disk.layers.iter().try_for_each(|layer| own(&shared.paths.layer(*layer), 0, 0o444))
 }
 
 /// Gives a file to a user (and its group of the same number), with these permissions.

@@ -6,7 +6,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{Run, TestHost, host::run_in};
+use crate::{
+    Run, TestHost,
+    host::{self, run_in},
+};
 
 /// A network namespace with one interface, `eth0`, on an environment's switch. Dropped, it is unplugged and removed.
 pub struct Client {
@@ -63,6 +66,12 @@ impl Client {
     #[track_caller]
     pub fn command(&self, program: &str, arguments: &[&str]) -> Run {
         run_in(&self.namespace(), program, arguments)
+    }
+
+    /// A program there, not started yet.
+    #[must_use]
+    pub fn inside(&self, program: &str) -> Command {
+        host::inside(&self.namespace(), program)
     }
 
     fn namespace(&self) -> PathBuf {

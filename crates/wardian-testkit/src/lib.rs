@@ -4,7 +4,7 @@
 
 mod client;
 mod host;
-mod image;
+pub mod image;
 mod leaks;
 mod machines;
 mod run;

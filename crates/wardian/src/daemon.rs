@@ -1,14 +1,21 @@
 //! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use nix::unistd::Group;
-use tokio::signal::unix::{SignalKind, signal};
+use nix::{
+    errno::Errno,
+    sys::signal::kill,
+    unistd::{Group, Pid},
+};
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 use wardian_api::{
     host_backend::HostBackend,
-    server::{self, Allowed},
+    server::{self, Allowed, BindError},
 };
 use wardian_host::{Host, HostConfig, OpenError};
 use wardian_model::host;
@@ -31,7 +38,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.run_directory)
         .with_context(|| format!("can't make the run directory {}", config.run_directory.display()))?;
     // The socket first: if another daemon has it, nothing of that one's state may be touched.
-    let listener = server::bind(&config.socket, SOCKET_MODE, group)?;
+    let listener = listen(&config, group).await?;
     let host = Host::open(host_config(&config)?).await.map_err(explain)?;
     let stop = CancellationToken::new();
     let api = server::serve(
@@ -51,6 +58,25 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     stop.cancel();
     outcome
+}
+
+/// A daemon that was killed a moment ago may have left a child that has yet to become another program, and holds the
+/// socket for so long.
+async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener, BindError> {
+    let mut tries = 100;
+    loop {
+        match server::bind(&config.socket, SOCKET_MODE, group) {
+            Err(BindError::SocketTaken { pid: Some(pid), .. }) if tries > 0 && is_gone(pid) => {
+                tries -= 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_gone(pid: i32) -> bool {
+    pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
 fn socket_group(config: &Config) -> anyhow::Result<Option<u32>> {

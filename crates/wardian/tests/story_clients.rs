@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
-    process::{Child, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -30,12 +30,11 @@ machines:
         #!/bin/sh
         httpd -h /srv/www
         nc -ll -p 7 -e /bin/cat &
-        nc -ll -u -p 7 -e /bin/cat &
         END
         chmod +x /etc/wardian/start
   spare: {{ image: micro, hostname: spare-part, start-after: [web] }}
 network: {{ domain: corp.example, subnet: 10.20.30.0/24 }}
-isolation: {{ fence: {fence}, expose: [ web:80, web:7, web:7/udp at 7007 ] }}
+isolation: {{ fence: {fence}, expose: [ web:80, web:7, spare:7/udp at 7007 ] }}
 "
     )
 }
@@ -48,7 +47,7 @@ fn begin(fence: &str) -> TestHost {
     let path = host.write("net.yaml", &file(fence));
     host.wardian(&["up", "--no-wait", &path.to_string_lossy()]).ok();
     wait::until("web serves", Duration::from_secs(120), || {
-        host.wardian(&["exec", "net/web", "--", "nc", "-z", "127.0.0.1", "80"]).success().then_some(())
+        host.wardian(&["exec", "net/web", "--", "wget", "-q", "-O", "-", "http://127.0.0.1/"]).success().then_some(())
     });
     host
 }
@@ -85,7 +84,8 @@ fn story_clients_find_an_ordinary_network() {
     host.command("ping", &["-c", "2", "-i", "0.2", "-W", "2", &web]).ok();
     assert_eq!(host.curl(&format!("http://{web}/")).ok(), "a page\n");
     assert_eq!(talk(&host, &["-w", "3", "-q", "1", &web, "7"], "by tcp\n"), "by tcp\n");
-    assert_eq!(talk(&host, &["-u", "-w", "1", "-q", "1", &web, "7"], "by udp\n"), "by udp\n");
+    let spare = host.outside_address("net/spare");
+    assert_eq!(by_udp(&host, &client, &[&spare, "7"]), ["from outside", "from inside"]);
     // And outwards: to the host's address on the lab network.
     client.command("ping", &["-c", "1", "-W", "2", "10.86.255.254"]).ok();
 }
@@ -100,28 +100,28 @@ fn story_clients_meet_the_fence() {
     // What is exposed can be reached, at the public address and at the host's port.
     assert_eq!(host.curl(&format!("http://{web}/")).ok(), "a page\n");
     let exposed = host.machine("net/web")["exposed"].clone();
-    let at = |port: u64, protocol: &str| {
-        let all = exposed.as_array().unwrap();
-        let found = all.iter().find(|e| e["port"] == port && e["protocol"] == protocol);
-        found.unwrap_or_else(|| panic!("{port}/{protocol} in {exposed}"))["at"].as_u64().unwrap().to_string()
+    let at = |port: u64| {
+        let found = exposed.as_array().unwrap().iter().find(|e| e["port"] == port);
+        found.unwrap_or_else(|| panic!("{port} in {exposed}"))["at"].as_u64().unwrap().to_string()
     };
-    assert_eq!(host.curl(&format!("http://127.0.0.1:{}/", at(80, "tcp"))).ok(), "a page\n");
-    assert_eq!(talk(&host, &["-w", "3", "-q", "1", "127.0.0.1", &at(7, "tcp")], "by tcp\n"), "by tcp\n");
-    assert_eq!(at(7, "udp"), "7007");
-    assert_eq!(talk(&host, &["-u", "-w", "1", "-q", "1", "127.0.0.1", "7007"], "by udp\n"), "by udp\n");
-    assert_eq!(talk(&host, &["-u", "-w", "1", "-q", "1", &web, "7"], "by udp\n"), "by udp\n");
+    assert_eq!(host.curl(&format!("http://127.0.0.1:{}/", at(80))).ok(), "a page\n");
+    assert_eq!(talk(&host, &["-w", "3", "-q", "1", "127.0.0.1", &at(7)], "by tcp\n"), "by tcp\n");
+    let spare = host.outside_address("net/spare");
+    for way in [[&*spare, "7"], ["127.0.0.1", "7007"]] {
+        assert_eq!(by_udp(&host, &client, &way), ["from outside", "from inside"], "{way:?}");
+    }
 
-    // What is not can't: nothing else of web, nothing at all of its neighbour. The way out stays open.
+    // What is not can't: nothing else of either. The way out stays open.
     host.command("ping", &["-c", "1", "-W", "1", &web]).fails_with(1);
     host.command("nc", &["-z", "-w", "1", &web, "81"]).fails_with(1);
-    host.command("ping", &["-c", "1", "-W", "1", &host.outside_address("net/spare")]).fails_with(1);
+    host.command("ping", &["-c", "1", "-W", "1", &spare]).fails_with(1);
     client.command("ping", &["-c", "1", "-W", "2", "10.86.255.254"]).ok();
 }
 
 #[test]
 fn story_clients_of_a_sealed_environment_reach_nothing_outside() {
     let host = TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"));
-    let path = host.write("net.yaml", &file("sealed").replace(", expose: [ web:80, web:7, web:7/udp at 7007 ]", ""));
+    let path = host.write("net.yaml", &file("sealed").replace(", expose: [ web:80, web:7, spare:7/udp at 7007 ]", ""));
     host.wardian(&["up", "--no-wait", &path.to_string_lossy()]).ok();
     wait::until("the network is there", Duration::from_secs(60), || {
         host.machine("net/web")["pid"].is_number().then_some(())
@@ -134,6 +134,22 @@ fn story_clients_of_a_sealed_environment_reach_nothing_outside() {
     assert_eq!(client.command("kdig", &["@10.20.30.254", "+short", "web-server"]).ok(), "10.20.30.1\n");
     client.command("ping", &["-c", "1", "-W", "1", "10.86.255.254"]).fails_with(1);
     host.command("ping", &["-c", "1", "-W", "1", &host.outside_address("net/web")]).fails_with(1);
+}
+
+/// What each end of a conversation by UDP hears: `nc` on the client, asked by `nc` on the host.
+fn by_udp(host: &TestHost, client: &Client, to: &[&str; 2]) -> [String; 2] {
+    let piped = |mut command: Command| command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nc");
+    let mut words = client.inside("nc");
+    words.args(["-u", "-l", "7"]);
+    let mut server = piped(words);
+    wait::until("nc listens", Duration::from_secs(5), || {
+        client.command("ss", &["-Huln"]).ok().contains(":7 ").then_some(())
+    });
+    writeln!(server.stdin.as_ref().unwrap(), "from inside").unwrap();
+    let heard = talk(host, &["-u", "-w", "1", "-q", "1", to[0], to[1]], "from outside\n");
+    server.kill().unwrap();
+    let Output { stdout, .. } = server.wait_with_output().unwrap();
+    [String::from_utf8(stdout).unwrap().trim().to_owned(), heard.trim().to_owned()]
 }
 
 /// The real client, with a script that only writes down what it was told.

@@ -80,7 +80,7 @@ const CLONE: &[&str] = &[
 ];
 
 const DIES: Duration = Duration::from_secs(60);
-const ENDS: Duration = Duration::from_secs(120);
+const ENDS: Duration = Duration::from_secs(300);
 
 const STILL: &str = "name: still\nmachines: { m: { image: micro, memory: 96 MiB } }\n";
 const ONE: &str = "name: one\nmachines: { m: { image: micro, memory: 96 MiB } }\n";

@@ -1,8 +1,11 @@
 //! What users do inside a guest: run commands, copy files, use the console.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
+    time::Instant,
 };
 use wardian_machine::{
     AgentError, Machine,
@@ -15,6 +18,9 @@ use wardian_model::{
 };
 
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
+
+/// How long a daemon may take to adopt a machine.
+const ADOPTION: Duration = Duration::from_secs(5);
 
 impl Host {
     /// Runs a command through the guest agent.
@@ -91,8 +97,18 @@ impl Host {
     }
 
     async fn running(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<Machine, Refusal> {
-        let (_, record) = self.machine_record(environment, machine).await?;
-        self.shared.machine(record.environment_id, machine).ok_or_else(|| not_running(&record))
+        let deadline = Instant::now() + ADOPTION;
+        loop {
+            let (_, record) = self.machine_record(environment, machine).await?;
+            if let Some(running) = self.shared.machine(record.environment_id, machine) {
+                return Ok(running);
+            }
+            // A daemon that was started just now answers before it has taken over the machines that run.
+            if record.phase.process().is_none() || Instant::now() >= deadline {
+                return Err(not_running(&record));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
