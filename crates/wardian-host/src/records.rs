@@ -1,8 +1,11 @@
 //! Typed access to the store: reading records, changing one by compare-and-swap, saying what happened.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use indexmap::IndexMap;
@@ -19,6 +22,9 @@ use wardian_model::{
     record::Record,
 };
 use wardian_store::{Error, Outcome, Result, Revision, Store, Transaction, typed};
+
+/// How long an operation that is over and done with can still be looked up by who followed it.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Events kept; older ones are forgotten.
 const EVENTS_KEPT: u64 = 1000;

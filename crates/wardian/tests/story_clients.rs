@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -52,13 +52,18 @@ fn begin(fence: &str) -> TestHost {
     host
 }
 
-/// Sends `text` and waits for one answer.
-fn talk(host: &TestHost, arguments: &[&str], text: &str) -> String {
-    let mut nc: Child =
-        host.inside("nc").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nc");
-    nc.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let Output { stdout, .. } = nc.wait_with_output().unwrap();
-    String::from_utf8(stdout).unwrap()
+/// Sends a line and waits for one.
+fn talk(host: &TestHost, arguments: &[&str], line: &str) -> String {
+    let mut nc = host.inside("nc").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nc");
+    // Its input stays open until the answer is there: `nc` goes when there is no more to send.
+    let mut input = nc.stdin.take().unwrap();
+    writeln!(input, "{line}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(nc.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+    drop(input);
+    let _ = nc.kill();
+    nc.wait().unwrap();
+    answer.trim().to_owned()
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn story_clients_find_an_ordinary_network() {
     // From the host, with an open fence: everything at the public address.
     host.command("ping", &["-c", "2", "-i", "0.2", "-W", "2", &web]).ok();
     assert_eq!(host.curl(&format!("http://{web}/")).ok(), "a page\n");
-    assert_eq!(talk(&host, &["-w", "3", "-q", "1", &web, "7"], "by tcp\n"), "by tcp\n");
+    assert_eq!(talk(&host, &["-w", "3", &web, "7"], "by tcp"), "by tcp");
     let spare = host.outside_address("net/spare");
     assert_eq!(by_udp(&host, &client, &[&spare, "7"]), ["from outside", "from inside"]);
     // And outwards: to the host's address on the lab network.
@@ -105,7 +110,7 @@ fn story_clients_meet_the_fence() {
         found.unwrap_or_else(|| panic!("{port} in {exposed}"))["at"].as_u64().unwrap().to_string()
     };
     assert_eq!(host.curl(&format!("http://127.0.0.1:{}/", at(80))).ok(), "a page\n");
-    assert_eq!(talk(&host, &["-w", "3", "-q", "1", "127.0.0.1", &at(7)], "by tcp\n"), "by tcp\n");
+    assert_eq!(talk(&host, &["-w", "3", "127.0.0.1", &at(7)], "by tcp"), "by tcp");
     let spare = host.outside_address("net/spare");
     for way in [[&*spare, "7"], ["127.0.0.1", "7007"]] {
         assert_eq!(by_udp(&host, &client, &way), ["from outside", "from inside"], "{way:?}");
@@ -146,10 +151,10 @@ fn by_udp(host: &TestHost, client: &Client, to: &[&str; 2]) -> [String; 2] {
         client.command("ss", &["-Huln"]).ok().contains(":7 ").then_some(())
     });
     writeln!(server.stdin.as_ref().unwrap(), "from inside").unwrap();
-    let heard = talk(host, &["-u", "-w", "1", "-q", "1", to[0], to[1]], "from outside\n");
+    let heard = talk(host, &["-u", "-w", "3", to[0], to[1]], "from outside");
     server.kill().unwrap();
     let Output { stdout, .. } = server.wait_with_output().unwrap();
-    [String::from_utf8(stdout).unwrap().trim().to_owned(), heard.trim().to_owned()]
+    [String::from_utf8(stdout).unwrap().trim().to_owned(), heard]
 }
 
 /// The real client, with a script that only writes down what it was told.

@@ -185,7 +185,7 @@ fn events_are_in_order(host: &TestHost) {
     let numbers: Vec<_> = events.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
     assert!(numbers.is_sorted_by(|one, next| one < next), "{lines}");
     let mut messages = events.iter().map(|event| event["message"].as_str().unwrap());
-    for next in ["is starting", "started", "is ready", "is running", "8088", "8088"] {
+    for next in ["is starting", "started", "is ready", "is running", "exposed at 8088", "no longer exposed"] {
         assert!(messages.any(|message| message.contains(next)), "no {next:?} at its place in\n{lines}");
     }
 }

@@ -1,6 +1,6 @@
 //! The end of an environment: its files, then its records, in one transaction.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wardian_machine::RuntimeDirectory;
 use wardian_model::{
@@ -13,11 +13,7 @@ use wardian_model::{
 use wardian_store::{Outcome, Transaction};
 
 use super::{Done, RETRY};
-use crate::{disks, fault, refusal::problem, shared::Shared};
-
-/// How long the removal itself can still be looked up. Its client is following it; after that nothing of the
-/// environment is left.
-const REMEMBERED: Duration = Duration::from_secs(60);
+use crate::{disks, fault, records::REMEMBERED, refusal::problem, shared::Shared};
 
 /// Removes everything. Tried again until it succeeds; every part is fine when it is gone already.
 pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) -> Done {

@@ -2,7 +2,7 @@
 
 use wardian_model::{
     Timestamp,
-    environment::{Desired, EnvironmentPhase, EnvironmentRecord},
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem},
     id::OperationId,
     name::EnvironmentName,
     operation::{OperationKind, OperationRecord, OperationState},
@@ -10,7 +10,10 @@ use wardian_model::{
 };
 use wardian_store::{Outcome, Transaction};
 
-use crate::{Host, Refusal, fault, records::At};
+use crate::{
+    Host, Refusal, fault,
+    records::{At, REMEMBERED},
+};
 
 impl Host {
     /// Starts the machines of an environment that do not run.
@@ -53,7 +56,7 @@ impl Host {
         loop {
             let found = self.shared.records.environment(name).await?;
             let At { mut record, revision } = found.ok_or_else(|| no_environment(name))?;
-            let before = self.running_operation(&record).await?;
+            let before = self.last_operation(&record).await?;
             if record.desired == Desired::Removed {
                 // Asking twice is asking once; anything else comes too late.
                 return match before {
@@ -78,14 +81,14 @@ impl Host {
                 .put_json(record.key(), &record)?
                 .put_json(operation.key(), &operation)?;
             if let Some(At { record: mut before, revision }) = before {
-                before.state = OperationState::Failed {
-                    at: Timestamp::now(),
-                    problem: wardian_model::environment::Problem::new(format!(
-                        "given up: `wardian {}` was asked for meanwhile",
-                        kind.word()
-                    )),
-                };
-                transaction = transaction.unchanged(before.key(), revision).put_json(before.key(), &before)?;
+                if before.state == OperationState::Running {
+                    let problem = Problem::new(format!("given up: `wardian {}` was asked for meanwhile", kind.word()));
+                    before.state = OperationState::Failed { at: Timestamp::now(), problem };
+                }
+                // An environment keeps its last operation; who follows the one before may still read how it ended.
+                let lease = self.shared.records.store().grant_lease(REMEMBERED).await?;
+                transaction =
+                    transaction.unchanged(before.key(), revision).put_json_with_lease(before.key(), &before, lease)?;
             }
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 fault::point("intent: recorded");
@@ -94,10 +97,11 @@ impl Host {
         }
     }
 
-    async fn running_operation(&self, environment: &EnvironmentRecord) -> Result<Option<At<OperationRecord>>, Refusal> {
-        let Some(id) = environment.operation else { return Ok(None) };
-        let operation = self.shared.records.operation(id).await?;
-        Ok(operation.filter(|o| o.record.state == OperationState::Running))
+    async fn last_operation(&self, environment: &EnvironmentRecord) -> Result<Option<At<OperationRecord>>, Refusal> {
+        match environment.operation {
+            Some(id) => Ok(self.shared.records.operation(id).await?),
+            None => Ok(None),
+        }
     }
 }
 
