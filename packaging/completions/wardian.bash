@@ -1257,7 +1257,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__up)
-            opts="-q -v -h --name --check --no-wait --json --host --quiet --verbose --help"
+            opts="-q -v -h --name --check --no-start --no-wait --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

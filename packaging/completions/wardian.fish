@@ -55,6 +55,7 @@ complete -c wardian -n "__fish_wardian_needs_command" -f -a "help" -d 'Print thi
 complete -c wardian -n "__fish_wardian_using_subcommand up" -l name -d 'The name of the environment, instead of the one in the file' -r
 complete -c wardian -n "__fish_wardian_using_subcommand up" -l host -d 'The host to talk to: unix:///PATH of its socket' -r -f
 complete -c wardian -n "__fish_wardian_using_subcommand up" -l check -d 'Only check the file: its form here, and whether it fits the host when a daemon answers'
+complete -c wardian -n "__fish_wardian_using_subcommand up" -l no-start -d 'Make it, and leave it stopped'
 complete -c wardian -n "__fish_wardian_using_subcommand up" -l no-wait -d 'Don\'t wait until the machines are ready'
 complete -c wardian -n "__fish_wardian_using_subcommand up" -l json -d 'Print JSON instead of text'
 complete -c wardian -n "__fish_wardian_using_subcommand up" -s q -l quiet -d 'Print no progress and no messages; errors and data are still printed'

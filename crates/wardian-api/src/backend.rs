@@ -115,6 +115,8 @@ pub struct UpOrder {
     pub file_name: String,
     /// A name instead of the one in the file.
     pub name: Option<EnvironmentName>,
+    /// Only make it; start it later.
+    pub stopped: bool,
 }
 
 /// A file that is right.

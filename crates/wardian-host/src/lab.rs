@@ -1,15 +1,18 @@
 //! Keeps the lab network as the records want it: its bridge, and the ports of the host that lead inside.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wardian_model::{
-    environment::{EnvironmentRecord, Exposure},
+    environment::{Desired, EnvironmentRecord, Exposure},
     record::Record,
 };
 use wardian_plan::network::{self, LabPlan};
 use wardian_store::Revision;
 
 use crate::{host::OpenError, refusal::problem, shared::Shared};
+
+/// Between two attempts.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the records ask for.
 pub(crate) struct Wanted {
@@ -21,7 +24,9 @@ pub(crate) struct Wanted {
 async fn plan(shared: &Shared) -> wardian_store::Result<(Wanted, Revision)> {
     let revision = shared.records.store().revision().await?;
     let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
-    let exposures: Vec<Exposure> = environments.into_iter().flat_map(|e| e.exposed).collect();
+    // What is being removed is closed first: its records go only when nothing leads to it any more.
+    let stays = environments.into_iter().filter(|environment| environment.desired != Desired::Removed);
+    let exposures: Vec<Exposure> = stays.flat_map(|environment| environment.exposed).collect();
     let plan = network::lab(&shared.config.lab, &exposures);
     Ok((Wanted { plan, exposures }, revision))
 }
@@ -39,29 +44,33 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut made: LabPlan) {
     loop {
         if let Err(error) = follow(&shared, &mut made).await {
             tracing::warn!(error = %problem(&error), "the lab network can't follow the records; trying again");
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(RETRY).await;
         }
     }
 }
 
 async fn follow(shared: &Shared, made: &mut LabPlan) -> wardian_store::Result<()> {
-    let (wanted, revision) = plan(shared).await?;
-    apply(shared, made, wanted).await;
+    let revision = catch_up(shared, made).await?;
     let mut changes = shared.records.store().watch(EnvironmentRecord::PREFIX, Revision(revision.0 + 1)).await?;
     loop {
         changes.next().await?;
-        let (wanted, _) = plan(shared).await?;
-        apply(shared, made, wanted).await;
+        catch_up(shared, made).await?;
     }
 }
 
-async fn apply(shared: &Shared, made: &mut LabPlan, wanted: Wanted) {
-    if *made != wanted.plan {
-        if let Err(error) = shared.network.ensure_lab(&wanted.plan).await {
-            tracing::error!(error = %problem(&error), "the lab network is not as it should be");
-            return;
+/// Applies what the records ask for, until it worked: requests and removals wait for it.
+async fn catch_up(shared: &Shared, made: &mut LabPlan) -> wardian_store::Result<Revision> {
+    loop {
+        let (wanted, revision) = plan(shared).await?;
+        if *made != wanted.plan {
+            if let Err(error) = shared.network.ensure_lab(&wanted.plan).await {
+                tracing::error!(error = %problem(&error), "the lab network is not as it should be; trying again");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            *made = wanted.plan;
         }
-        *made = wanted.plan;
+        shared.applied.exposures(wanted.exposures);
+        return Ok(revision);
     }
-    shared.applied.exposures(wanted.exposures);
 }

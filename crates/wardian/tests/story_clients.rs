@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -152,9 +152,11 @@ fn by_udp(host: &TestHost, client: &Client, to: &[&str; 2]) -> [String; 2] {
     });
     writeln!(server.stdin.as_ref().unwrap(), "from inside").unwrap();
     let heard = talk(host, &["-u", "-w", "3", to[0], to[1]], "from outside");
+    let mut arrived = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut arrived).unwrap();
     server.kill().unwrap();
-    let Output { stdout, .. } = server.wait_with_output().unwrap();
-    [String::from_utf8(stdout).unwrap().trim().to_owned(), heard]
+    server.wait().unwrap();
+    [arrived.trim().to_owned(), heard]
 }
 
 /// The real client, with a script that only writes down what it was told.

@@ -103,6 +103,8 @@ fn story_isolation_holds_against_a_hostile_guest() {
 
     // The other environment's machines and this one's have equal addresses; each answers only at home.
     let fetch = |url: &str| format!("wget -q -T 2 -O - http://{url}/name || echo nothing");
+    eprintln!("DBG {}", host.script("evil/two", "ping -c1 -W1 192.168.23.1; ip neigh; wget -T 2 -O - http://192.168.23.1/name 2>&1; ip a; ip r"));
+    eprintln!("DBG {}", host.script("evil/one", "ps | grep -v '\\['; ip neigh; ip a; ip r; cat /srv/www/name"));
     assert_eq!(host.script("evil/two", &fetch("192.168.23.1")), "evil");
     assert_eq!(host.script("good/two", &fetch("192.168.23.1")), "good");
     // Nor is a way made by hand a way: the neighbour's public address as the gateway to its inside.

@@ -9,8 +9,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const ENVIRONMENTS: usize = 200;
-/// Brought up and stopped in groups: all at once would not fit into memory.
-const GROUP: usize = 10;
 const WATCHED: Duration = Duration::from_secs(60);
 
 pub(super) fn with_200_environments(lab: &Lab) -> Result<Vec<Measured>> {
@@ -46,13 +44,9 @@ fn fill(lab: &Lab) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = environment_file(folder.path())?;
     let names: Vec<String> = (0..ENVIRONMENTS).map(|number| format!("many-{number}")).collect();
-    for group in names.chunks(GROUP) {
+    for name in &names {
         Lab::check_interrupt()?;
-        for name in group {
-            run::read(&mut lab.wardian(&["up", &file, "--no-wait", "--name", name])?)?;
-        }
-        let words: Vec<&str> = ["down"].into_iter().chain(group.iter().map(String::as_str)).collect();
-        run::read(&mut lab.wardian(&words)?)?;
+        run::read(&mut lab.wardian(&["up", &file, "--no-start", "--name", name])?)?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl From<wardian_host::Refusal> for Refusal {
 impl Backend for HostBackend {
     async fn create(&self, order: UpOrder) -> Result<(OperationRecord, Vec<String>), Refusal> {
         let CheckedFile { spec, warnings } = self.read(&order).await?;
-        Ok((self.host.create(spec).await?, warnings))
+        Ok((self.host.create(spec, order.stopped).await?, warnings))
     }
 
     async fn check(&self, order: UpOrder) -> Result<Checked, Refusal> {

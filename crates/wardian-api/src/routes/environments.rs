@@ -66,6 +66,7 @@ fn order(request: UpRequest) -> Result<UpOrder, Failure> {
         text: request.file,
         file_name: request.file_name.unwrap_or_else(|| "environment file".to_owned()),
         name: request.name.map(EnvironmentName::new).transpose().map_err(Failure::invalid)?,
+        stopped: request.stopped,
     })
 }
 

@@ -17,6 +17,9 @@ pub struct UpRequest {
     /// A name instead of the one in the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Only make it; start it later.
+    #[serde(default)]
+    pub stopped: bool,
 }
 
 /// The environment will be made.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wardian_machine::RuntimeDirectory;
 use wardian_model::{
     Timestamp,
-    environment::EnvironmentRecord,
+    environment::{EnvironmentRecord, Exposure},
     machine::MachineRecord,
     operation::{OperationRecord, OperationState, Step, StepState},
     record::Record,
@@ -52,6 +52,11 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
         _ => {}
     }
     fault::point("forget: files removed");
+    // Its addresses and ports are free for others from then on.
+    let closed = |exposures: &[Exposure]| !environment.exposed.iter().any(|exposure| exposures.contains(exposure));
+    if !shared.applied.until(|now| closed(&now.exposures)).await {
+        return Err("ports of the host still lead to it".into());
+    }
     delete_records(shared, environment).await.map_err(|error| problem(&error).message)
 }
 

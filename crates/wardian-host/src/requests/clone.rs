@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use wardian_model::{
     cut::{CutPhase, CutRecord},
-    environment::{EnvironmentPhase, EnvironmentRecord, Origin},
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::CutId,
     name::EnvironmentName,
     operation::{OperationKind, OperationRecord},
@@ -45,6 +45,7 @@ impl Host {
             images,
             kind: OperationKind::Clone,
             cut: Some(cut),
+            desired: Desired::Running,
         };
         let mut clones = Vec::new();
         for name in names {

@@ -28,14 +28,15 @@ pub(super) struct Origins {
     pub(super) kind: OperationKind,
     /// Records to be written with the environment.
     pub(super) cut: Option<CutRecord>,
+    pub(super) desired: Desired,
 }
 
 impl Host {
-    /// Makes an environment and starts it.
+    /// Makes an environment and starts it, or leaves it `stopped`.
     ///
     /// # Errors
     /// When the name is taken, an image is missing, or a pool is exhausted. Nothing is changed then.
-    pub async fn create(&self, spec: EnvironmentSpec) -> Result<OperationRecord, Refusal> {
+    pub async fn create(&self, spec: EnvironmentSpec, stopped: bool) -> Result<OperationRecord, Refusal> {
         let mut images = IndexMap::new();
         for (name, machine) in &spec.machines {
             let image = self.shared.records.image(&machine.image).await?.ok_or_else(|| {
@@ -45,7 +46,8 @@ impl Host {
             images.insert(name.clone(), image.record.digest);
         }
         let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
-        let origins = Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None };
+        let desired = if stopped { Desired::Stopped } else { Desired::Running };
+        let origins = Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None, desired };
         self.create_from(spec, &origins).await
     }
 
@@ -132,8 +134,9 @@ fn environment(spec: &EnvironmentSpec, origins: &Origins, allocation: Allocation
         identities: allocation.identities,
         fence: spec.isolation.fence,
         exposed: allocation.exposed,
-        desired: Desired::Running,
-        run: 1,
+        desired: origins.desired,
+        // Nothing was asked to run yet, where it is only made.
+        run: u32::from(origins.desired == Desired::Running),
         phase: EnvironmentPhase::Pending,
         operation: Some(OperationId::random()),
     }

@@ -17,7 +17,9 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
         match view.environment.desired {
             Desired::Removed => actions.push(Action::RefuseCut(cut)),
             Desired::Running | Desired::Stopped if can_cut(view) => return vec![Action::Cut(cut)],
-            Desired::Running | Desired::Stopped => {}
+            // One that was only made has no disks yet; a running one gets its own on the way.
+            Desired::Stopped => make_missing_disks(view, &mut actions),
+            Desired::Running => {}
         }
     }
     if view.cutting {
@@ -34,6 +36,13 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
 /// A cut wants disks that nobody is making, and machines that are neither coming nor going.
 fn can_cut(view: &View<'_>) -> bool {
     !view.cutting && view.machines.values().all(|m| m.has_disk() && matches!(m.busy, None | Some(Busy::Awaiting)))
+}
+
+fn make_missing_disks(view: &View<'_>, actions: &mut Vec<Action>) {
+    let missing = view.machines.iter().filter(|(_, machine)| machine.busy.is_none() && !machine.has_disk());
+    if origin_is_there(view) {
+        actions.extend(missing.map(|(name, _)| Action::MakeDisk(name.clone())));
+    }
 }
 
 fn run(view: &View<'_>, actions: &mut Vec<Action>) {

@@ -14,6 +14,7 @@ use super::{Busy, MachineView, NetworkView, View, phase::problem_of};
 #[must_use]
 pub fn steps(kind: OperationKind, view: &View<'_>) -> Vec<Step> {
     match kind {
+        OperationKind::Up if view.environment.run == 0 => Vec::new(),
         OperationKind::Up | OperationKind::Start => {
             std::iter::once(network_up(view)).chain(machines_up(view)).collect()
         }
@@ -29,6 +30,8 @@ pub fn steps(kind: OperationKind, view: &View<'_>) -> Vec<Step> {
 #[must_use]
 pub fn outcome(kind: OperationKind, view: &View<'_>, phase: &EnvironmentPhase) -> Option<Result<(), Problem>> {
     match kind {
+        // Only made, to be started later.
+        OperationKind::Up if view.environment.run == 0 && *phase == EnvironmentPhase::Stopped => Some(Ok(())),
         OperationKind::Up | OperationKind::Start | OperationKind::Clone => match phase {
             EnvironmentPhase::Running => Some(Ok(())),
             EnvironmentPhase::Failed { problem } => Some(Err(problem.clone())),

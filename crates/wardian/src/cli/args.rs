@@ -126,6 +126,9 @@ pub(crate) struct Up {
     /// Only check the file: its form here, and whether it fits the host when a daemon answers
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) check: bool,
+    /// Make it, and leave it stopped
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) no_start: bool,
     /// Don't wait until the machines are ready
     #[arg(long)]
     pub(crate) no_wait: bool,

@@ -21,7 +21,12 @@ pub(crate) async fn run(session: &Session, arguments: args::Up) -> Result<(), Fa
     for warning in &environment.warnings {
         session.output.say(diagnostic(warning, session.output.message_style));
     }
-    let request = UpRequest { file: text, file_name: Some(name), name: arguments.name.map(|name| name.to_string()) };
+    let request = UpRequest {
+        file: text,
+        file_name: Some(name),
+        name: arguments.name.map(|name| name.to_string()),
+        stopped: arguments.no_start,
+    };
     if arguments.check {
         return check(session, &environment, &request).await;
     }
