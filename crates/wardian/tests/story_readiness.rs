@@ -117,7 +117,7 @@ fn story_a_machine_that_never_gets_ready_is_told_and_left_running() {
     let took = began.elapsed();
     // The probe, the time, the end of the console, what to do.
     assert!(said.contains("error: up of never failed: base did not get ready within 12s (tcp 9)\n"), "{said}");
-    assert!(said.contains("\n  nobody listens\n"), "{said}");
+    assert!(said.contains("\n  base:/# nobody listens\n"), "{said}");
     let hint =
         "hint: it still runs: look with `wardian console never/base`; wait once more with `wardian start never`\n";
     assert!(said.ends_with(hint), "{said}");

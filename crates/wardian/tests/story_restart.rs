@@ -104,7 +104,7 @@ fn story_a_machine_that_ends_says_why_and_starts_again_with_its_data() {
     assert!(failed["problem"]["details"].to_string().contains("last words"), "{failed}");
     environment_becomes(&host, "one", "degraded");
     let text = host.wardian(&["status", "one"]).ok();
-    assert!(text.contains("QEMU was killed by signal 9") && text.contains("  last words\n"), "{text}");
+    assert!(text.contains("QEMU was killed by signal 9") && text.contains("  m:/# last words\n"), "{text}");
     let refused = host.wardian(&["exec", "one/m", "--", "true"]).fails_with(1);
     assert_eq!(refused, "error: one/m does not run (it is failed)\nhint: start it with `wardian start one`\n");
     start_again(&host);

@@ -99,7 +99,7 @@ fn up_sends_the_file_and_shows_each_step() {
         ]
     );
     let asked: Value = serde_json::from_slice(&daemon.asked("POST /v1/environments")[0]).unwrap();
-    assert_eq!(asked, json!({ "file": FILE, "file-name": path, "name": "shop" }));
+    assert_eq!(asked, json!({ "file": FILE, "file-name": path, "name": "shop", "stopped": false }));
 }
 
 #[test]

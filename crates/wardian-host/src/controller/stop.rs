@@ -109,9 +109,22 @@ impl Task {
     }
 }
 
-/// A guest may print anything; a user's terminal shall not obey it.
+/// A guest may print anything; a user's terminal shall not obey it. Control sequences (ECMA-48) are left out whole.
 fn printable(line: &str) -> String {
-    line.trim_end().chars().filter(|c| !c.is_control()).take(200).collect()
+    let mut shown = String::new();
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next() == Some('[') {
+                    characters.find(|c| ('@'..='~').contains(c));
+                }
+            }
+            other if other.is_control() => {}
+            other => shown.push(other),
+        }
+    }
+    shown.trim_end().chars().take(200).collect()
 }
 
 pub(super) fn process_of(machine: &Machine) -> Process {
@@ -126,5 +139,15 @@ const fn how(step: ShutdownStep) -> &'static str {
         ShutdownStep::Acpi => "by its power button",
         ShutdownStep::Quit => "cut off: it did not react",
         ShutdownStep::Kill => "killed: it did not react",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn control_sequences_of_a_console_are_left_out() {
+        assert_eq!(super::printable("\u{1b}c\u{1b}[?7l\u{1b}[2J\u{1b}[0mSeaBIOS\r"), "SeaBIOS");
+        assert_eq!(super::printable("m:/# \u{1b}[6nlast\u{7} words  "), "m:/# last words");
+        assert_eq!(super::printable("cut \u{1b}[3"), "cut");
     }
 }
