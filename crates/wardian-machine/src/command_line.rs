@@ -29,6 +29,11 @@ pub(crate) const AGENT_PORT: &str = "org.qemu.guest_agent.0";
 /// Id of the agent's character device, as `query-chardev` and events name it.
 pub(crate) const AGENT_ID: &str = "agent";
 
+/// What a translated guest sees: x86-64-v2 (the least today's distributions ask for) and no more. A boot takes a tenth less
+/// processor time than with `max`, whose wide vectors guests use and TCG emulates slowly; and the same model everywhere is
+/// what moving between hosts will need.
+const TCG_MODEL: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+lahf-lm";
+
 /// TCG's translation cache in MiB. QEMU's own default is up to 1 GiB, far above any overhead a cgroup would allow.
 const TRANSLATION_CACHE_MIB: u32 = 128;
 
@@ -100,7 +105,7 @@ fn platform(launch: &Launch, line: &mut Line) {
     );
     let model = launch.cpu_model.as_deref().unwrap_or(match launch.accelerator {
         Accelerator::Kvm => "host",
-        Accelerator::Tcg => "max",
+        Accelerator::Tcg => TCG_MODEL,
     });
     line.option("-cpu", model);
     line.option("-smp", format!("cpus={0},sockets=1,cores={0},threads=1", launch.cpus));

@@ -139,7 +139,7 @@ pub struct Launch {
     pub machine_type: String,
     /// How to execute the guest.
     pub accelerator: Accelerator,
-    /// QEMU's CPU model; `None` is `host` under KVM and `max` under TCG.
+    /// QEMU's CPU model; `None` is `host` under KVM and one of x86-64-v2 under TCG.
     pub cpu_model: Option<String>,
     /// Number of virtual processors, 1 to 255.
     pub cpus: u32,

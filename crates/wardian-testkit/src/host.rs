@@ -33,6 +33,8 @@ pub struct TestHost {
 /// A running daemon.
 pub struct Daemon {
     child: Child,
+    /// Where in the log its own lines begin, in bytes.
+    log: usize,
 }
 
 impl TestHost {
@@ -140,7 +142,17 @@ impl TestHost {
     /// When it doesn't.
     #[track_caller]
     pub fn start_daemon(&mut self, variables: &[(&str, &str)]) {
-        self.spawn_daemon(variables);
+        self.spawn_daemon(&[], variables);
+        self.await_daemon();
+    }
+
+    /// Starts the daemon with further flags and waits until it answers.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    #[track_caller]
+    pub fn start_daemon_with(&mut self, flags: &[&str]) {
+        self.spawn_daemon(flags, &[]);
         self.await_daemon();
     }
 
@@ -149,8 +161,9 @@ impl TestHost {
     /// # Panics
     /// When there is one already, or it can't be started.
     #[track_caller]
-    pub fn spawn_daemon(&mut self, variables: &[(&str, &str)]) {
+    pub fn spawn_daemon(&mut self, flags: &[&str], variables: &[(&str, &str)]) {
         assert!(self.daemon.is_none(), "there is a daemon already");
+        let log_before = self.log().len();
         let log = File::options().create(true).append(true).open(self.folder.path().join("daemon.log"));
         let log = log.expect("a log in a folder of our own");
         let mut command = self.inside(&self.binary.to_string_lossy());
@@ -159,12 +172,13 @@ impl TestHost {
             .arg(self.state())
             .arg("--run-directory")
             .arg(self.run_directory())
+            .args(flags)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))
             .stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
-        self.daemon = Some(Daemon { child });
+        self.daemon = Some(Daemon { child, log: log_before });
     }
 
     /// Waits until the daemon answers.
@@ -175,7 +189,9 @@ impl TestHost {
     pub fn await_daemon(&mut self) {
         let deadline = std::time::Instant::now() + START;
         loop {
-            if self.wardian(&["ls", "--json"]).success() {
+            // It answers before its lab network is there.
+            let ready = self.daemon.as_ref().is_some_and(|d| self.log()[d.log..].contains("wardian::daemon: ready"));
+            if ready && self.wardian(&["ls", "--json"]).success() {
                 return;
             }
             let ended = self.daemon.as_mut().and_then(|daemon| daemon.child.try_wait().ok().flatten());

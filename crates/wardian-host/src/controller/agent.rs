@@ -10,7 +10,10 @@ use wardian_model::{
     name::{EnvironmentName, MachineName},
 };
 
-use super::ready::{is_io_error, no_space};
+use super::{
+    RETRY,
+    ready::{is_io_error, no_space},
+};
 use crate::records::Records;
 
 /// Pauses between tries for an agent that has not shown itself. After the last it counts as silent.
@@ -90,17 +93,20 @@ impl Watch {
         .await;
     }
 
+    /// Tried until it succeeds: nobody else would write it down, and a full disk is also the records' own.
     async fn write(&self, mut change: impl FnMut(&mut MachineRecord)) {
         let key = MachineRecord::key_of(&self.environment, &self.name);
-        let written = self.records.update::<MachineRecord>(&key, |record| {
-            let before = record.clone();
-            if record.environment_id == self.id {
-                change(record);
-            }
-            *record != before
-        });
-        if let Err(error) = written.await {
+        loop {
+            let written = self.records.update::<MachineRecord>(&key, |record| {
+                let before = record.clone();
+                if record.environment_id == self.id {
+                    change(record);
+                }
+                *record != before
+            });
+            let Err(error) = written.await else { return };
             tracing::warn!(environment = %self.environment, machine = %self.name, %error, "record not written");
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

@@ -311,6 +311,8 @@ impl Task {
             .await;
         if let Err(error) = written {
             tracing::warn!(environment = %self.environment.name, machine = %self.name, %error, "record not written");
+            // The same would be tried again at once, as fast as the processor can.
+            tokio::time::sleep(RETRY).await;
         }
     }
 

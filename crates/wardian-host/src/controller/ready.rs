@@ -20,7 +20,7 @@ use super::Task;
 use crate::fault;
 
 /// Pause between two tries. Short, for every wait of a user ends in one of these.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(75);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(3);
 
@@ -69,13 +69,17 @@ impl Task {
     }
 
     async fn probe_until_ready(&self, machine: &Machine, probe: &Probe) {
+        let mut events = machine.events();
         loop {
             let began = Instant::now();
             if tokio::time::timeout(TRY, self.probe(machine, probe)).await == Ok(true) {
                 return;
             }
-            tokio::time::sleep_until(began + PAUSE).await;
-            tokio::time::sleep(PAUSE / 2).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(began + PAUSE) => {}
+                // An agent that comes up is asked at once.
+                () = agent_comes(&mut events) => {}
+            }
         }
     }
 
@@ -124,6 +128,15 @@ impl Task {
     pub(super) fn no_space(&self) -> Problem {
         no_space(&self.name, &self.environment.name)
     }
+}
+
+async fn agent_comes(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+    while let Ok(event) = events.recv().await {
+        if event.what == (MachineEvent::AgentPort { open: true }) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Why waiting ended without success.

@@ -13,11 +13,14 @@ use wardian_machine::{
     console,
 };
 use wardian_model::{
-    machine::MachineRecord,
+    machine::{AgentState, MachineRecord},
     name::{EnvironmentName, MachineName},
 };
 
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
+
+/// How long a request waits for an agent that has not shown itself since the machine's start.
+const AGENT: Duration = Duration::from_secs(10);
 
 /// How long a daemon may take to adopt a machine.
 const ADOPTION: Duration = Duration::from_secs(5);
@@ -33,7 +36,7 @@ impl Host {
         machine: &MachineName,
         exec: &Exec,
     ) -> Result<ExecOutput, Refusal> {
-        let running = self.running(environment, machine).await?;
+        let running = self.with_agent(environment, machine).await?;
         running.agent().exec(exec).await.map_err(|error| agent(environment, machine, &error))
     }
 
@@ -48,7 +51,7 @@ impl Host {
         path: &str,
         to: &mut W,
     ) -> Result<u64, Refusal> {
-        let running = self.running(environment, machine).await?;
+        let running = self.with_agent(environment, machine).await?;
         running.agent().read_file(path, to).await.map_err(|error| agent(environment, machine, &error))
     }
 
@@ -64,7 +67,7 @@ impl Host {
         from: &mut R,
         mode: Option<u32>,
     ) -> Result<u64, Refusal> {
-        let running = self.running(environment, machine).await?;
+        let running = self.with_agent(environment, machine).await?;
         running.agent().write_file(path, from, mode).await.map_err(|error| agent(environment, machine, &error))
     }
 
@@ -94,6 +97,20 @@ impl Host {
         let directory = self.shared.paths.machine(identity.slot);
         console::console_tail(&directory, bytes)
             .map_err(|error| Refusal::unavailable(format!("the console of {}/{machine}: {error}", environment.name)))
+    }
+
+    /// A running machine, when its agent has shown itself or had time to: one that counts as ready by its page may
+    /// serve that before its agent runs.
+    async fn with_agent(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<Machine, Refusal> {
+        let deadline = Instant::now() + AGENT;
+        loop {
+            let running = self.running(environment, machine).await?;
+            let (_, record) = self.machine_record(environment, machine).await?;
+            if record.agent != AgentState::Unknown || Instant::now() >= deadline {
+                return Ok(running);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn running(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<Machine, Refusal> {
