@@ -11,7 +11,11 @@ use wardian_model::{
 };
 use wardian_store::{EventKind, Result, Revision};
 
-use crate::{controller::Controller, disks, refusal::problem, shared::Shared};
+use crate::{
+    controller::{Controller, settle},
+    refusal::problem,
+    shared::Shared,
+};
 
 /// Runs until it is dropped; controllers end with it, machines don't.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -43,9 +47,7 @@ impl Supervisor {
         for environment in self.shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await? {
             self.see(&environment);
         }
-        if let Err(problem) = disks::collect(&self.shared).await {
-            tracing::warn!(%problem, "unneeded disks are not removed yet");
-        }
+        settle(&self.shared).await;
         let from = Revision(revision.0 + 1);
         let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
         let mut cuts = store.watch(CutRecord::PREFIX, from).await?;

@@ -92,7 +92,7 @@ pub enum Exhausted {
         last: u16,
     },
     /// The chosen port is taken.
-    #[error("port {port}/{protocol} of this host already leads to another machine")]
+    #[error("port {port}/{protocol} of this host already leads to a machine")]
     PortTaken {
         /// The chosen port.
         port: NonZeroU16,

@@ -34,7 +34,8 @@ fn import(name: &str, disk: &Path) -> Vec<String> {
     let description: serde_json::Value = serde_json::from_str(&description).unwrap();
     let [kernel, initrd] = ["kernel", "initrd"].map(|part| text(&micro().join(description[part].as_str().unwrap())));
     let line = description["command-line"].as_str().unwrap();
-    let words = ["image", "import", name, &text(disk), "--kernel", &kernel, "--initrd", &initrd, "--command-line", line];
+    let words =
+        ["image", "import", name, &text(disk), "--kernel", &kernel, "--initrd", &initrd, "--command-line", line];
     words.map(str::to_owned).to_vec()
 }
 

@@ -45,7 +45,10 @@ fn story_a_wrong_file_is_refused_with_its_place_and_what_to_do() {
     );
     up("name: e\nmachines:\n  m: { image: micro }\n  m: { image: micro }\n".into(), &["environment.yaml:4:3", "m"]);
     up(one("Shop_1", ""), &["environment.yaml:1:7", "Shop_1", "hint: `shop-1` would do"]);
-    up("name: e\nmachines:\n  web_1: { image: micro }\n".into(), &["environment.yaml:3:3", "web_1", "hint: `web-1` would do"]);
+    up(
+        "name: e\nmachines:\n  web_1: { image: micro }\n".into(),
+        &["environment.yaml:3:3", "web_1", "hint: `web-1` would do"],
+    );
     up(
         "name: e\nmachines:\n  a: { image: micro, start-after: [b] }\n  b: { image: micro, start-after: [c] }\n  \
          c: { image: micro, start-after: [a] }\n"
@@ -62,7 +65,10 @@ fn story_a_wrong_file_is_refused_with_its_place_and_what_to_do() {
         &["environment.yaml:4:20", "overlaps the lab network", "hint: "],
     );
     up(one("e", "network: { subnet: 'fd00::/64' }\n"), &["environment.yaml:4:20", "IPv6", "hint: "]);
-    up(machine("memory: 0"), &["environment.yaml:3:30", "memory", "16 MiB"]);
+    up(
+        machine("memory: 0"),
+        &["environment.yaml:3:30", "\"0\" is not a size", "hint: write a whole number and a unit"],
+    );
     up(machine("memory: 0 MiB"), &["environment.yaml:3:30", "16 MiB"]);
     up(machine("memory: 900 TiB"), &["environment.yaml:3:30", "900 TiB", "the host has", "hint: give it less"]);
     up(
@@ -212,30 +218,35 @@ fn used_bytes(path: &Path) -> u64 {
     (found.blocks() - found.blocks_free()) * found.fragment_size()
 }
 
+fn resize(small: &Small, size: &str) {
+    let done = Command::new("mount").args(["-o", &format!("remount,size={size}"), &small.0]).status();
+    assert!(done.is_ok_and(|status| status.success()), "not resized");
+}
+
 #[test]
-fn story_a_full_disk_pauses_a_machine_and_nothing_is_lost() {
+fn story_an_import_that_does_not_fit_is_refused() {
     let mut host = TestHost::without_daemon(env!("CARGO_BIN_EXE_wardian"));
     let small = Small::mount(&host.state(), "20M");
     host.start_daemon(&[]);
     let description = wardian_testkit::micro().join("image.json").display().to_string();
-    refused(
-        &host,
-        |host| host.wardian(&["image", "import", "micro", &description]),
-        &["image micro is not imported", "hint: "],
-    );
+    let import = |host: &TestHost| host.wardian(&["image", "import", "micro", &description]);
+    refused(&host, import, &["image micro is not imported", "hint: "]);
+    resize(&small, "400M");
+    import(&host).ok();
+}
 
-    // Now there is room for the image, and little more.
-    let resize = |size: &str| {
-        let done = Command::new("mount").args(["-o", &format!("remount,size={size}"), &small.0]).status();
-        assert!(done.is_ok_and(|status| status.success()), "not resized");
-    };
-    resize("400M");
+/// The disks are on a file system of their own, which gets full; the records are elsewhere.
+#[test]
+fn story_a_full_disk_pauses_a_machine_and_nothing_is_lost() {
+    let mut host = TestHost::without_daemon(env!("CARGO_BIN_EXE_wardian"));
+    let small = Small::mount(&host.state().join("layers"), "400M");
+    host.start_daemon(&[]);
     host.import_micro();
     host.up(&one("full", "")).ok();
-    let used = used_bytes(&host.state());
-    resize(&format!("{}k", used / 1024 + 8 * 1024));
+    let used = used_bytes(Path::new(&small.0));
+    resize(&small, &format!("{}k", used / 1024 + 8 * 1024));
     let pid = host.pid_of("full/m");
-    host.script("full/m", "(head -c 60000000 /dev/urandom > /root/big; sync; md5sum < /root/big > /root/sum; sync) > /dev/null 2>&1 < /dev/null &");
+    host.script("full/m", "(head -c 20000000 /dev/urandom > /root/big; sync; md5sum < /root/big > /root/sum; sync) > /dev/null 2>&1 < /dev/null &");
     let paused = wait::until("the machine is paused", Duration::from_secs(60), || {
         Some(host.machine("full/m")).filter(|machine| machine["phase"] == "paused")
     });
@@ -243,22 +254,21 @@ fn story_a_full_disk_pauses_a_machine_and_nothing_is_lost() {
     assert!(problem.contains("m is paused") && problem.contains("wardian start full"), "{problem}");
     assert!(host.wardian(&["status"]).ok().contains("m is paused"), "the overview says so");
 
-    resize("400M");
+    // Without room it is paused again, and says so again.
+    let said = host.wardian(&["start", "full"]);
+    assert!(said.fails_with(1).contains("error: start of full failed: m is paused"));
+    wait::until("it is paused again", SOON, || (host.machine("full/m")["phase"] == "paused").then_some(()));
+
+    resize(&small, "400M");
     host.wardian(&["start", "full"]).ok();
     assert_eq!([host.machine("full/m")["phase"].clone(), host.status("full")["phase"].clone()], ["ready", "running"]);
     assert_eq!(host.pid_of("full/m"), pid, "it went on, it did not start anew");
     wait::until("the guest has written everything", Duration::from_secs(60), || {
-        let run = host.wardian(&[
-            "exec",
-            "full/m",
-            "--",
-            "sh",
-            "-c",
-            "test -s /root/sum && md5sum < /root/big | cmp - /root/sum",
-        ]);
-        run.success().then_some(())
+        host.wardian(&["exec", "full/m", "--", "test", "-s", "/root/sum"]).success().then_some(())
     });
-    assert_eq!(host.script("full/m", "wc -c < /root/big"), "60000000");
+    // From the disk, not from memory.
+    host.script("full/m", "echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/big | cmp - /root/sum");
+    assert_eq!(host.script("full/m", "wc -c < /root/big"), "20000000");
     assert_eq!(host.script("full/m", "dmesg | grep -c 'I/O error' || true"), "0");
     host.wardian(&["rm", "full"]).ok();
 }

@@ -116,7 +116,7 @@ fn story_a_machine_that_ends_says_why_and_starts_again_with_its_data() {
     host.start_daemon(&[]);
     let failed = becomes(&host, "one/m", "failed");
     assert!(failed["problem"]["details"].to_string().contains("other words"), "{failed}");
-    println!("ended without the daemon: {}", failed["problem"]["message"]);
+    assert_eq!(failed["problem"]["message"], "m ended while the daemon was away");
     environment_becomes(&host, "one", "degraded");
     start_again(&host);
 

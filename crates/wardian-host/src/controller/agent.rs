@@ -17,7 +17,7 @@ use super::{
 use crate::records::Records;
 
 /// Pauses between tries for an agent that has not shown itself. After the last it counts as silent.
-const TRIES: [u64; 6] = [2, 3, 5, 10, 20, 40];
+const TRIES: [u64; 5] = [2, 3, 5, 10, 10];
 
 /// Writes down what a machine shows of itself while it runs.
 pub(super) struct Watch {

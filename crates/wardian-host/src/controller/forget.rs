@@ -7,7 +7,7 @@ use wardian_model::{
     Timestamp,
     environment::{EnvironmentRecord, Exposure},
     machine::MachineRecord,
-    operation::{OperationRecord, OperationState, Step, StepState},
+    operation::{OperationKind, OperationRecord, OperationState, Step, StepState},
     record::Record,
 };
 use wardian_store::{Outcome, Transaction};
@@ -22,9 +22,7 @@ pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) 
             Ok(true) => {
                 fault::point("forget: records removed");
                 shared.records.say(&environment.name, None, "is removed").await;
-                if let Err(error) = disks::collect(&shared).await {
-                    tracing::warn!(error = %problem(&error), "unneeded disks are not removed yet");
-                }
+                settle(&shared).await;
                 return Done::Forgotten(true);
             }
             // The record changed in between: let the controller look again.
@@ -35,6 +33,43 @@ pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) 
             }
         }
     }
+}
+
+/// What is left when the records are gone: disks nobody needs, and saying that the removal is done. Also the first thing
+/// a new daemon does, for the last one may have ended just here.
+pub(crate) async fn settle(shared: &Shared) {
+    if let Err(error) = disks::collect(shared).await {
+        tracing::warn!(error = %problem(&error), "unneeded disks are not removed yet");
+    }
+    if let Err(error) = finish(shared).await {
+        tracing::warn!(error = %problem(&error), "finished removals are not written down");
+    }
+}
+
+/// Ends the removals whose environments are gone. Each is remembered for a while, by a lease; after that nothing of its
+/// environment is left.
+async fn finish(shared: &Shared) -> wardian_store::Result<()> {
+    let records = &shared.records;
+    for operation in records.list::<OperationRecord>(OperationRecord::PREFIX).await? {
+        let removal = operation.kind == OperationKind::Remove && operation.state == OperationState::Running;
+        let environment = records.environment(&operation.environment).await?;
+        if !removal || environment.is_some_and(|e| e.record.id == operation.environment_id) {
+            continue;
+        }
+        let lease = records.store().grant_lease(REMEMBERED).await?;
+        let done = OperationRecord {
+            state: OperationState::Done { at: Timestamp::now() },
+            steps: operation
+                .steps
+                .into_iter()
+                .map(|step| Step { state: StepState::Done, note: None, ..step })
+                .collect(),
+            ..operation
+        };
+        let transaction = Transaction::new().present(done.key()).put_json_with_lease(done.key(), &done, lease)?;
+        let _ = records.store().commit(transaction).await?;
+    }
+    Ok(())
 }
 
 async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<bool, String> {
@@ -78,16 +113,6 @@ async fn delete_records(shared: &Shared, environment: &EnvironmentRecord) -> war
         .delete_prefix(MachineRecord::prefix_of(&environment.name));
     for claim in current.record.claims() {
         transaction = transaction.delete(claim.key());
-    }
-    if let Some(id) = current.record.operation
-        && let Some(mut operation) = shared.records.operation(id).await?
-    {
-        operation.record.state = OperationState::Done { at: Timestamp::now() };
-        for step in &mut operation.record.steps {
-            *step = Step { name: std::mem::take(&mut step.name), state: StepState::Done, note: None };
-        }
-        let lease = store.grant_lease(REMEMBERED).await?;
-        transaction = transaction.put_json_with_lease(operation.record.key(), &operation.record, lease)?;
     }
     Ok(matches!(store.commit(transaction).await?, Outcome::Committed(_)))
 }

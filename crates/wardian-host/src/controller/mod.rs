@@ -32,6 +32,8 @@ use wardian_plan::{
     network::NetworkPlan,
 };
 
+pub(crate) use forget::settle;
+
 use crate::{refusal::problem, shared::Shared};
 
 /// How long to wait before trying again what failed for reasons that may pass.

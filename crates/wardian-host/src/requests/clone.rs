@@ -1,5 +1,7 @@
 //! `clone`: a new environment whose inside is another one's.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use wardian_model::{
     cut::{CutPhase, CutRecord},
@@ -45,6 +47,7 @@ impl Host {
             images,
             kind: OperationKind::Clone,
             cut: Some(cut),
+            needs: BTreeSet::new(),
             desired: Desired::Running,
         };
         let mut clones = Vec::new();

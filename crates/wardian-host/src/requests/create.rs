@@ -1,5 +1,7 @@
 //! `up`: a new environment from a file.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
@@ -8,6 +10,7 @@ use wardian_model::{
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::{EnvironmentId, OperationId},
     identity::InsideIdentity,
+    image::ImageRecord,
     machine::{AgentState, Disk, MachinePhase, MachineRecord},
     name::{EnvironmentName, MachineName},
     operation::{OperationKind, OperationRecord, OperationState},
@@ -28,6 +31,8 @@ pub(super) struct Origins {
     pub(super) kind: OperationKind,
     /// Records to be written with the environment.
     pub(super) cut: Option<CutRecord>,
+    /// Keys that must be there when it is made: an image removed in between would be missed.
+    pub(super) needs: BTreeSet<String>,
     pub(super) desired: Desired,
 }
 
@@ -37,17 +42,19 @@ impl Host {
     /// # Errors
     /// When the name is taken, an image is missing, or a pool is exhausted. Nothing is changed then.
     pub async fn create(&self, spec: EnvironmentSpec, stopped: bool) -> Result<OperationRecord, Refusal> {
-        let mut images = IndexMap::new();
+        let (mut images, mut needs) = (IndexMap::new(), BTreeSet::new());
         for (name, machine) in &spec.machines {
             let image = self.shared.records.image(&machine.image).await?.ok_or_else(|| {
                 Refusal::invalid(format!("there is no image {}, which {name} wants", machine.image))
                     .hint("`wardian image ls` lists the images; `wardian image import` adds one")
             })?;
+            needs.insert(image.record.key());
             images.insert(name.clone(), image.record.digest);
         }
         let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
         let desired = if stopped { Desired::Stopped } else { Desired::Running };
-        let origins = Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None, desired };
+        let origins =
+            Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None, needs, desired };
         self.create_from(spec, &origins).await
     }
 
@@ -60,6 +67,11 @@ impl Host {
         loop {
             if self.shared.records.environment(&spec.name).await?.is_some() {
                 return Err(taken(&spec.name));
+            }
+            for key in &origins.needs {
+                if self.shared.records.get::<ImageRecord>(key).await?.is_none() {
+                    return Err(Refusal::conflict(format!("an image that {} needs was removed just now", spec.name)));
+                }
             }
             let allocation = self.allocate(&spec, origins).await?;
             let environment = environment(&spec, origins, allocation);
@@ -85,7 +97,7 @@ impl Host {
                     fault::point("create: recorded");
                     return Ok(operation);
                 }
-                // The name or one of the claims was taken in between. Look again; the name is told apart above.
+                // The name or one of the claims was taken in between, or an image was removed. Look again.
                 Outcome::Conflict { .. } => {}
             }
         }
@@ -151,6 +163,9 @@ fn transaction(
         .absent(environment.key())
         .put_json(environment.key(), environment)?
         .put_json(operation.key(), operation)?;
+    for key in &origins.needs {
+        transaction = transaction.present(key);
+    }
     for claim in environment.claims() {
         transaction = transaction.absent(claim.key()).put_json(claim.key(), &claim_of(environment, claim))?;
     }

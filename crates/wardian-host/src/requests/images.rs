@@ -94,6 +94,10 @@ impl Host {
             Refusal::not_found(format!("there is no image {name}")).hint("`wardian image ls` lists the images")
         })?;
         let digest = &found.record.digest;
+        let store = self.shared.records.store();
+        // First the name goes, so that nobody can come to need it; then it is seen whether somebody does.
+        let forget = Transaction::new().unchanged(found.record.key(), found.revision).delete(found.record.key());
+        let _ = store.commit(forget).await?;
         let machines = self.shared.records.list::<MachineRecord>(MachineRecord::PREFIX).await?;
         let other_names = self.images().await?.iter().any(|image| image.name != *name && image.digest == *digest);
         let users: Vec<_> = machines
@@ -102,11 +106,11 @@ impl Host {
             .map(|machine| format!("{}/{}", machine.environment, machine.name))
             .collect();
         if !users.is_empty() && !other_names {
+            let restore = Transaction::new().absent(found.record.key()).put_json(found.record.key(), &found.record)?;
+            let _ = store.commit(restore).await?;
             return Err(Refusal::conflict(format!("the image {name} is in use by {}", users.join(", ")))
                 .hint("remove these environments first"));
         }
-        let transaction = Transaction::new().unchanged(found.record.key(), found.revision).delete(found.record.key());
-        let _ = self.shared.records.store().commit(transaction).await?;
         if !other_names {
             let digest: Digest =
                 digest.parse().map_err(|error| Refusal::new(RefusalKind::Internal, problem(&error)))?;

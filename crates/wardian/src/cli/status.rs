@@ -90,7 +90,7 @@ fn wants_attention(environment: &EnvironmentSummary) -> bool {
 }
 
 fn well(host: &HostReport, list: &EnvironmentList) -> bool {
-    host.checks.iter().all(|check| check.verdict == Verdict::Ok) && !list.environments.iter().any(wants_attention)
+    host.checks.iter().all(|check| check.verdict != Verdict::Failed) && !list.environments.iter().any(wants_attention)
 }
 
 fn overview_text(host: &HostReport, list: &EnvironmentList, style: Style) -> String {
