@@ -69,7 +69,9 @@ fn command(folder: &Path, agent: &Path) -> Result<Command> {
     )?;
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg"])
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", "tcg"])
+        // The model that Wardian gives its guests: what is measured is Wardian, not QEMU's models.
+        .args(["-cpu", "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+lahf-lm"])
         .args(["-smp", "1", "-m", "192", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
         .arg("-kernel")
         .arg(image.join("kernel"))

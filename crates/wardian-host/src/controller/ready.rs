@@ -19,8 +19,11 @@ use wardian_model::{
 use super::Task;
 use crate::fault;
 
-/// Pause between two tries. Short, for every wait of a user ends in one of these.
+/// Pause between two tries over the network. Short, for every wait of a user ends in one of these.
 const PAUSE: Duration = Duration::from_millis(75);
+/// Pause between two tries that need the agent: one that comes up is announced, and asking a guest that is busy booting
+/// only keeps it from that.
+const AGENT_PAUSE: Duration = Duration::from_millis(750);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(3);
 
@@ -70,13 +73,17 @@ impl Task {
 
     async fn probe_until_ready(&self, machine: &Machine, probe: &Probe) {
         let mut events = machine.events();
+        let pause = match probe {
+            Probe::Tcp(_) | Probe::Http(_) => PAUSE,
+            Probe::Agent | Probe::Exec(_) => AGENT_PAUSE,
+        };
         loop {
             let began = Instant::now();
             if tokio::time::timeout(TRY, self.probe(machine, probe)).await == Ok(true) {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep_until(began + PAUSE) => {}
+                () = tokio::time::sleep_until(began + pause) => {}
                 // An agent that comes up is asked at once.
                 () = agent_comes(&mut events) => {}
             }
