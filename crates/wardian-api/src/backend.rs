@@ -20,72 +20,9 @@ use wardian_model::{
     spec::{Expose, Protocol},
 };
 
+pub use wardian_host::{Refusal, RefusalKind};
+
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
-
-/// Why something isn't done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
-pub struct Refusal {
-    /// Which kind of refusal it is.
-    pub kind: RefusalKind,
-    /// What failed, why, and what to do.
-    pub problem: Problem,
-}
-
-/// Kinds of refusals a backend can give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalKind {
-    /// No such thing.
-    NotFound,
-    /// The name is taken, or the thing is in a state that doesn't allow it.
-    Conflict,
-    /// The request can't be carried out as it stands.
-    Invalid,
-    /// Not now: something needed is missing or not up.
-    Unavailable,
-    /// The daemon's own fault.
-    Internal,
-}
-
-impl Refusal {
-    /// A refusal.
-    #[must_use]
-    pub const fn new(kind: RefusalKind, problem: Problem) -> Self {
-        Self { kind, problem }
-    }
-
-    /// No such thing.
-    pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::NotFound, Problem::new(message))
-    }
-
-    /// The thing is in a state that doesn't allow it.
-    pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Conflict, Problem::new(message))
-    }
-
-    /// The request can't be carried out as it stands.
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Invalid, Problem::new(message))
-    }
-
-    /// Not now.
-    pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Unavailable, Problem::new(message))
-    }
-
-    /// The daemon's own fault.
-    pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(RefusalKind::Internal, Problem::new(message))
-    }
-
-    /// With what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.problem = self.problem.hint(hint);
-        self
-    }
-}
 
 impl From<RefusalKind> for ErrorKind {
     fn from(kind: RefusalKind) -> Self {

@@ -53,6 +53,11 @@ impl Refusal {
         Self::new(RefusalKind::Unavailable, Problem::new(message))
     }
 
+    /// Wardian's own fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(RefusalKind::Internal, Problem::new(message))
+    }
+
     /// With what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

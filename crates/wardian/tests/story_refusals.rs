@@ -245,7 +245,7 @@ fn story_a_full_disk_pauses_a_machine_and_nothing_is_lost() {
     host.up(&one("full", "")).ok();
     let used = used_bytes(Path::new(&small.0));
     resize(&small, &format!("{}k", used / 1024 + 8 * 1024));
-    let pid = host.pid_of("full/m");
+    let pid = host.pid_of("full/m"); eprintln!("T {:?}", std::time::SystemTime::now());
     host.script("full/m", "(head -c 20000000 /dev/urandom > /root/big; sync; md5sum < /root/big > /root/sum; sync) > /dev/null 2>&1 < /dev/null &");
     let paused = wait::until("the machine is paused", Duration::from_secs(60), || {
         Some(host.machine("full/m")).filter(|machine| machine["phase"] == "paused")

@@ -67,7 +67,7 @@ pub(super) fn import(
     steps: mpsc::Receiver<Progress>,
 ) -> Records<ImportState> {
     let steps = tokio_stream::wrappers::ReceiverStream::new(steps).map(|progress| Ok(doing(progress)));
-    let done = futures::stream::once(async move { done.await.map(ImportState::Done).map_err(Refusal::from) });
+    let done = futures::stream::once(async move { done.await.map(ImportState::Done) });
     // The sender of the steps lives in the import itself: both streams advance together, and the result comes last.
     futures::stream::select(steps, done).boxed()
 }

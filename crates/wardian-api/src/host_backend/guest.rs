@@ -51,7 +51,7 @@ pub(super) async fn read_file(
     let end = futures::stream::once(async move {
         match copying.await {
             Ok(Ok(())) => Ok(Bytes::new()),
-            Ok(Err(refusal)) => Err(Refusal::from(refusal)),
+            Ok(Err(refusal)) => Err(refusal),
             Err(error) => Err(Refusal::unavailable(error.to_string())),
         }
     });
@@ -74,5 +74,5 @@ pub(super) async fn write_file(
     content: BoxStream<'static, Result<Bytes, Refusal>>,
 ) -> Result<u64, Refusal> {
     let mut reader = StreamReader::new(content.map_err(|refusal| std::io::Error::other(refusal.problem.message)));
-    Ok(host.write_file(name, machine, path, &mut reader, mode).await?)
+    host.write_file(name, machine, path, &mut reader, mode).await
 }

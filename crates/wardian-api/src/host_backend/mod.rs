@@ -22,9 +22,7 @@ use wardian_model::{
 };
 
 use crate::{
-    backend::{
-        Backend, Checked, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, RefusalKind, UpOrder,
-    },
+    backend::{Backend, Checked, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, UpOrder},
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
 
@@ -44,20 +42,7 @@ impl HostBackend {
     }
 
     async fn read(&self, order: &UpOrder) -> Result<CheckedFile, Refusal> {
-        Ok(self.host.read_file_text(&order.text, &order.file_name, order.name.as_ref()).await?)
-    }
-}
-
-impl From<wardian_host::Refusal> for Refusal {
-    fn from(refusal: wardian_host::Refusal) -> Self {
-        let kind = match refusal.kind {
-            wardian_host::RefusalKind::NotFound => RefusalKind::NotFound,
-            wardian_host::RefusalKind::Conflict => RefusalKind::Conflict,
-            wardian_host::RefusalKind::Invalid => RefusalKind::Invalid,
-            wardian_host::RefusalKind::Unavailable => RefusalKind::Unavailable,
-            wardian_host::RefusalKind::Internal => RefusalKind::Internal,
-        };
-        Self::new(kind, refusal.problem)
+        self.host.read_file_text(&order.text, &order.file_name, order.name.as_ref()).await
     }
 }
 
@@ -78,24 +63,23 @@ impl Backend for HostBackend {
         source: &EnvironmentName,
         names: &[EnvironmentName],
     ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
-        let clones = self.host.clone_environment(source, names).await?;
-        Ok(clones.into_iter().map(|clone| clone.map_err(Refusal::from)).collect())
+        self.host.clone_environment(source, names).await
     }
 
     async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
-        Ok(self.host.start(name).await?)
+        self.host.start(name).await
     }
 
     async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
-        Ok(self.host.stop(name).await?)
+        self.host.stop(name).await
     }
 
     async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
-        Ok(self.host.remove(name).await?)
+        self.host.remove(name).await
     }
 
     async fn expose(&self, name: &EnvironmentName, expose: Expose) -> Result<Exposure, Refusal> {
-        Ok(self.host.expose(name, &expose).await?)
+        self.host.expose(name, &expose).await
     }
 
     async fn unexpose(
@@ -106,19 +90,19 @@ impl Backend for HostBackend {
         protocol: Protocol,
     ) -> Result<(), Refusal> {
         let expose = Expose { machine: machine.clone(), port, protocol, at: None };
-        Ok(self.host.unexpose(name, &expose).await?)
+        self.host.unexpose(name, &expose).await
     }
 
     async fn environments(&self) -> Result<Vec<(EnvironmentRecord, Vec<MachineRecord>)>, Refusal> {
-        Ok(self.host.environments().await?)
+        self.host.environments().await
     }
 
     async fn environment(&self, name: &EnvironmentName) -> Result<(EnvironmentRecord, Vec<MachineRecord>), Refusal> {
-        Ok(self.host.environment(name).await?)
+        self.host.environment(name).await
     }
 
     async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal> {
-        Ok(self.host.operation(id).await?)
+        self.host.operation(id).await
     }
 
     async fn operations(&self) -> Result<Vec<OperationRecord>, Refusal> {
@@ -139,7 +123,7 @@ impl Backend for HostBackend {
     }
 
     async fn images(&self) -> Result<Vec<ImageRecord>, Refusal> {
-        Ok(self.host.images().await?)
+        self.host.images().await
     }
 
     async fn import_image(
@@ -161,7 +145,7 @@ impl Backend for HostBackend {
     }
 
     async fn remove_image(&self, name: &ImageName) -> Result<(), Refusal> {
-        Ok(self.host.remove_image(name).await?)
+        self.host.remove_image(name).await
     }
 
     async fn exec(
@@ -189,7 +173,7 @@ impl Backend for HostBackend {
     }
 
     async fn console(&self, name: &EnvironmentName, machine: &MachineName) -> Result<UnixStream, Refusal> {
-        Ok(self.host.console(name, machine).await?)
+        self.host.console(name, machine).await
     }
 
     async fn console_tail(
