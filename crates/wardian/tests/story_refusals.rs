@@ -263,6 +263,7 @@ fn story_a_full_disk_pauses_a_machine_and_nothing_is_lost() {
     host.wardian(&["start", "full"]).ok();
     assert_eq!([host.machine("full/m")["phase"].clone(), host.status("full")["phase"].clone()], ["ready", "running"]);
     assert_eq!(host.pid_of("full/m"), pid, "it went on, it did not start anew");
+    assert_eq!(host.machine("full/m")["agent"]["is"], "answers", "what is known of its agent is still so");
     wait::until("the guest has written everything", Duration::from_secs(60), || {
         host.wardian(&["exec", "full/m", "--", "test", "-s", "/root/sum"]).success().then_some(())
     });

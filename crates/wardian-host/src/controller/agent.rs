@@ -12,7 +12,7 @@ use wardian_model::{
 
 use super::{
     RETRY,
-    ready::{is_io_error, no_space},
+    ready::{is_io_error, no_space, stands},
 };
 use crate::records::Records;
 
@@ -50,7 +50,11 @@ impl Watch {
                             next = None;
                         }
                     }
-                    Ok(event) if is_io_error(&event) => self.paused().await,
+                    Ok(event) if is_io_error(&event) => {
+                        if stands(machine).await {
+                            self.paused().await;
+                        }
+                    }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => {
                         ended.await;

@@ -167,11 +167,23 @@ async fn paused(machine: &Machine, events: &mut tokio::sync::broadcast::Receiver
     }
     loop {
         match events.recv().await {
-            Ok(event) if is_io_error(&event.what) => return Wait::Paused,
+            Ok(event) if is_io_error(&event.what) && stands(machine).await => return Wait::Paused,
             Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
             Err(tokio::sync::broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
+}
+
+/// Whether a machine stands for a disk's failure. The event comes a little before it stops, and, as QEMU tells of one
+/// per second at most, may also come when it runs again long since.
+pub(super) async fn stands(machine: &Machine) -> bool {
+    for _ in 0..10 {
+        if machine.status().await.is_ok_and(|status| status.state == RunState::IoError) {
+            return true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    false
 }
 
 /// Whether an event says that a disk's failure has stopped the machine.

@@ -24,7 +24,7 @@ impl Task {
         match self.launch().await {
             Ok(machine) => {
                 fault::point("start: process runs");
-                self.booting(&machine).await;
+                self.booting(&machine, true).await;
                 fault::point("start: recorded");
                 self.say("started").await;
                 Some(machine)
@@ -42,14 +42,17 @@ impl Task {
             self.fail(problem(&error)).await;
             return;
         }
-        self.booting(machine).await;
+        self.booting(machine, false).await;
     }
 
-    async fn booting(&self, machine: &Machine) {
+    /// Whose process is `new` has an agent nobody has heard of yet; for one that goes on, what is known stays so.
+    async fn booting(&self, machine: &Machine, new: bool) {
         let (process, since, run) = (process_of(machine), Timestamp::now(), self.environment.run);
         self.update(|record| {
             record.run = run;
-            record.agent = AgentState::Unknown;
+            if new {
+                record.agent = AgentState::Unknown;
+            }
             record.phase = MachinePhase::Booting { process, since };
         })
         .await;
