@@ -12,6 +12,7 @@ use crate::{
     lab,
     paths::Paths,
     records::Records,
+    requests::images,
     shared::Shared,
     state::{self, StateError},
     supervisor,
@@ -55,6 +56,7 @@ impl Host {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&paths.records()).await?);
         let records = Records::open(store).await?;
         let vault = Vault::open(paths.vault())?;
+        images::sweep(&records, &vault).await?;
         let network = Network::open(NetworkConfig::new(&config.run_directory, instance, config.lab.clone()))?;
         tracing::info!(state = %paths.state().display(), %version, "opened");
         Ok(Self { shared: Shared::new(config, paths, records, vault, network) })

@@ -165,14 +165,29 @@ fn story_an_import_that_is_cut_off_leaves_nothing() {
     });
     host.inventory().adds_nothing_to(&before);
 
-    // Who asked goes away: the import is given up.
+    // Who asked goes away: the import is given up. What was finished meanwhile has no name, and goes at the next start.
     interrupted(&mut host, &disk, |_, begun| drop(begun));
     wait::until("the rest is removed", SOON, || {
         (fs::read_dir(host.state().join("vault/tmp")).unwrap().count() == 0).then_some(())
     });
+    host.kill_daemon();
+    host.start_daemon(&[]);
     host.inventory().adds_nothing_to(&before);
     assert_eq!(host.wardian(&["image", "ls", "--json"]).json()["images"], serde_json::json!([]));
 
-    // And in peace it succeeds.
+    // And in peace it succeeds, and outlasts a restart.
     host.wardian(&["image", "import", "big", &text(&disk)]).ok();
+    host.kill_daemon();
+    host.start_daemon(&[]);
+    assert_eq!(host.inventory().count("disk.qcow2"), 1);
+
+    // Content that nobody has named, as a kill between the last two steps of an import leaves it.
+    let images = host.state().join("vault/images");
+    let named = fs::read_dir(&images).unwrap().flatten().next().unwrap().path();
+    let nameless = images.join("f".repeat(64));
+    let copied = Command::new("cp").args(["-r", &text(&named), &text(&nameless)]).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    host.kill_daemon();
+    host.start_daemon(&[]);
+    assert!(named.exists() && !nameless.exists());
 }

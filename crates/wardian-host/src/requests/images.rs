@@ -1,15 +1,21 @@
 //! Images: importing, listing, removing.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use tokio::sync::mpsc;
 use wardian_model::{
-    Timestamp, image::ImageRecord, machine::MachineRecord, name::ImageName, record::Record, size::ByteSize,
+    Timestamp,
+    cut::{CutPhase, CutRecord},
+    image::ImageRecord,
+    machine::MachineRecord,
+    name::ImageName,
+    record::Record,
+    size::ByteSize,
 };
 use wardian_store::{Outcome, Transaction};
-use wardian_vault::{Digest, ImageParts, Progress, Source};
+use wardian_vault::{Digest, ImageParts, Progress, Source, Vault};
 
-use crate::{Host, Refusal, RefusalKind, refusal::problem};
+use crate::{Host, Refusal, RefusalKind, records::Records, refusal::problem};
 
 /// A disk to import. Paths are absolute, on this host.
 #[derive(Debug, Clone)]
@@ -121,6 +127,29 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// Removes content that no record names: what an import or a removal that was cut off has left. For the daemon's start,
+/// when neither can be under way.
+pub(crate) async fn sweep(records: &Records, vault: &Vault) -> wardian_store::Result<()> {
+    let images = records.list::<ImageRecord>(ImageRecord::PREFIX).await?.into_iter().map(|image| image.digest);
+    let machines = records.list::<MachineRecord>(MachineRecord::PREFIX).await?.into_iter().map(|m| m.disk.image);
+    let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await?.into_iter().flat_map(|cut| match cut.phase {
+        CutPhase::Done { disks, .. } => disks.into_values().map(|disk| disk.image).collect(),
+        CutPhase::Wanted | CutPhase::Failed { .. } => Vec::new(),
+    });
+    let needed: BTreeSet<String> = images.chain(machines).chain(cuts).collect();
+    let present = vault.list().unwrap_or_else(|error| {
+        tracing::warn!(error = %problem(&error), "images can't be listed");
+        Vec::new()
+    });
+    for digest in present.into_iter().filter(|digest| !needed.contains(&digest.to_string())) {
+        match vault.remove(&digest) {
+            Ok(()) => tracing::info!(%digest, "removed an image without a name"),
+            Err(error) => tracing::warn!(%digest, error = %problem(&error), "an image without a name is not removed"),
+        }
+    }
+    Ok(())
 }
 
 fn name_taken(name: &ImageName) -> Refusal {

@@ -5,7 +5,7 @@ mod create;
 mod expose;
 mod file;
 mod guest;
-mod images;
+pub(crate) mod images;
 mod intent;
 mod read;
 
