@@ -2,7 +2,7 @@
 
 use wardian_model::{
     Timestamp,
-    environment::{Desired, EnvironmentPhase, EnvironmentRecord},
+    environment::{EnvironmentPhase, EnvironmentRecord},
     operation::{OperationRecord, OperationState},
     record::Record,
 };
@@ -18,10 +18,6 @@ impl Controller {
         phase: EnvironmentPhase,
     ) -> wardian_store::Result<()> {
         let records = &self.shared.records;
-        // What the end of a process means is known when it is written down; until then nothing is concluded from it.
-        let unsettled = view.machines.values().any(|m| !m.alive && m.record.phase.process().is_some());
-        let running = observed.environment.desired == Desired::Running;
-        let phase = if running && unsettled { observed.environment.phase.clone() } else { phase };
         if phase != observed.environment.phase {
             let (id, desired, run) = (self.id, observed.environment.desired, observed.environment.run);
             let key = observed.environment.key();

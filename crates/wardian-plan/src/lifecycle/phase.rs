@@ -23,6 +23,10 @@ pub fn phase(view: &View<'_>) -> EnvironmentPhase {
 }
 
 fn running(view: &View<'_>) -> EnvironmentPhase {
+    // What the end of a process means is known when it is written down; until then nothing is concluded from it.
+    if view.machines.values().any(|machine| !machine.alive && machine.record.phase.process().is_some()) {
+        return view.environment.phase.clone();
+    }
     if let Some(waiting) = waiting_for_cut(view) {
         return waiting;
     }
