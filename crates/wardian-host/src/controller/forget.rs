@@ -101,7 +101,7 @@ async fn delete_records(shared: &Shared, environment: &EnvironmentRecord) -> war
     if current.record.id != environment.id {
         return Ok(true);
     }
-    // Operations go first, in small transactions: there may be many, and none of them is needed any more.
+    // Operations that were given up or replaced go first, each by itself: a transaction has room for 128 writes only.
     for operation in shared.records.list::<OperationRecord>(OperationRecord::PREFIX).await? {
         if operation.environment_id == environment.id && Some(operation.id) != current.record.operation {
             let _ = store.commit(Transaction::new().delete(operation.key())).await?;
