@@ -25,6 +25,9 @@ _wardian() {
             wardian,completions)
                 cmd="wardian__subcmd__completions"
                 ;;
+            wardian,conflicts)
+                cmd="wardian__subcmd__conflicts"
+                ;;
             wardian,console)
                 cmd="wardian__subcmd__console"
                 ;;
@@ -43,8 +46,14 @@ _wardian() {
             wardian,exec)
                 cmd="wardian__subcmd__exec"
                 ;;
+            wardian,expire)
+                cmd="wardian__subcmd__expire"
+                ;;
             wardian,expose)
                 cmd="wardian__subcmd__expose"
+                ;;
+            wardian,fence)
+                cmd="wardian__subcmd__fence"
                 ;;
             wardian,generate)
                 cmd="wardian__subcmd__generate"
@@ -67,17 +76,29 @@ _wardian() {
             wardian,openapi)
                 cmd="wardian__subcmd__openapi"
                 ;;
+            wardian,restore)
+                cmd="wardian__subcmd__restore"
+                ;;
+            wardian,resume)
+                cmd="wardian__subcmd__start"
+                ;;
             wardian,rm)
                 cmd="wardian__subcmd__rm"
                 ;;
             wardian,schema)
                 cmd="wardian__subcmd__schema"
                 ;;
+            wardian,snapshot)
+                cmd="wardian__subcmd__snapshot"
+                ;;
             wardian,start)
                 cmd="wardian__subcmd__start"
                 ;;
             wardian,status)
                 cmd="wardian__subcmd__status"
+                ;;
+            wardian,suspend)
+                cmd="wardian__subcmd__suspend"
                 ;;
             wardian,up)
                 cmd="wardian__subcmd__up"
@@ -90,6 +111,9 @@ _wardian() {
                 ;;
             wardian__subcmd__help,completions)
                 cmd="wardian__subcmd__help__subcmd__completions"
+                ;;
+            wardian__subcmd__help,conflicts)
+                cmd="wardian__subcmd__help__subcmd__conflicts"
                 ;;
             wardian__subcmd__help,console)
                 cmd="wardian__subcmd__help__subcmd__console"
@@ -109,8 +133,14 @@ _wardian() {
             wardian__subcmd__help,exec)
                 cmd="wardian__subcmd__help__subcmd__exec"
                 ;;
+            wardian__subcmd__help,expire)
+                cmd="wardian__subcmd__help__subcmd__expire"
+                ;;
             wardian__subcmd__help,expose)
                 cmd="wardian__subcmd__help__subcmd__expose"
+                ;;
+            wardian__subcmd__help,fence)
+                cmd="wardian__subcmd__help__subcmd__fence"
                 ;;
             wardian__subcmd__help,generate)
                 cmd="wardian__subcmd__help__subcmd__generate"
@@ -133,17 +163,26 @@ _wardian() {
             wardian__subcmd__help,openapi)
                 cmd="wardian__subcmd__help__subcmd__openapi"
                 ;;
+            wardian__subcmd__help,restore)
+                cmd="wardian__subcmd__help__subcmd__restore"
+                ;;
             wardian__subcmd__help,rm)
                 cmd="wardian__subcmd__help__subcmd__rm"
                 ;;
             wardian__subcmd__help,schema)
                 cmd="wardian__subcmd__help__subcmd__schema"
                 ;;
+            wardian__subcmd__help,snapshot)
+                cmd="wardian__subcmd__help__subcmd__snapshot"
+                ;;
             wardian__subcmd__help,start)
                 cmd="wardian__subcmd__help__subcmd__start"
                 ;;
             wardian__subcmd__help,status)
                 cmd="wardian__subcmd__help__subcmd__status"
+                ;;
+            wardian__subcmd__help,suspend)
+                cmd="wardian__subcmd__help__subcmd__suspend"
                 ;;
             wardian__subcmd__help,up)
                 cmd="wardian__subcmd__help__subcmd__up"
@@ -159,6 +198,15 @@ _wardian() {
                 ;;
             wardian__subcmd__help__subcmd__image,rm)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__rm"
+                ;;
+            wardian__subcmd__help__subcmd__snapshot,create)
+                cmd="wardian__subcmd__help__subcmd__snapshot__subcmd__create"
+                ;;
+            wardian__subcmd__help__subcmd__snapshot,ls)
+                cmd="wardian__subcmd__help__subcmd__snapshot__subcmd__ls"
+                ;;
+            wardian__subcmd__help__subcmd__snapshot,rm)
+                cmd="wardian__subcmd__help__subcmd__snapshot__subcmd__rm"
                 ;;
             wardian__subcmd__host,check)
                 cmd="wardian__subcmd__host__subcmd__check"
@@ -196,6 +244,30 @@ _wardian() {
             wardian__subcmd__image__subcmd__help,rm)
                 cmd="wardian__subcmd__image__subcmd__help__subcmd__rm"
                 ;;
+            wardian__subcmd__snapshot,create)
+                cmd="wardian__subcmd__snapshot__subcmd__create"
+                ;;
+            wardian__subcmd__snapshot,help)
+                cmd="wardian__subcmd__snapshot__subcmd__help"
+                ;;
+            wardian__subcmd__snapshot,ls)
+                cmd="wardian__subcmd__snapshot__subcmd__ls"
+                ;;
+            wardian__subcmd__snapshot,rm)
+                cmd="wardian__subcmd__snapshot__subcmd__rm"
+                ;;
+            wardian__subcmd__snapshot__subcmd__help,create)
+                cmd="wardian__subcmd__snapshot__subcmd__help__subcmd__create"
+                ;;
+            wardian__subcmd__snapshot__subcmd__help,help)
+                cmd="wardian__subcmd__snapshot__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__snapshot__subcmd__help,ls)
+                cmd="wardian__subcmd__snapshot__subcmd__help__subcmd__ls"
+                ;;
+            wardian__subcmd__snapshot__subcmd__help,rm)
+                cmd="wardian__subcmd__snapshot__subcmd__help__subcmd__rm"
+                ;;
             *)
                 ;;
         esac
@@ -203,7 +275,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down start rm clone addresses expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence expose exec console cp image host daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -239,13 +311,21 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__clone)
-            opts="-q -v -h --count --no-wait --json --host --quiet --verbose --help"
+            opts="-q -v -h --count --boot --customize --owner --expire --no-wait --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expire)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -262,6 +342,24 @@ _wardian() {
             ;;
         wardian__subcmd__completions)
             opts="-q -v -h --json --host --quiet --verbose --help bash elvish fish powershell zsh"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__conflicts)
+            opts="-q -v -h --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -315,7 +413,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__daemon)
-            opts="-q -v -h --config --state-directory --run-directory --socket --socket-group --lab-bridge --lab-prefix --accelerator --qemu --json --host --quiet --verbose --help"
+            opts="-q -v -h --config --state-directory --run-directory --socket --socket-group --lab-bridge --lab-prefix --lab-zone --accelerator --qemu --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -374,6 +472,10 @@ _wardian() {
                     return 0
                     ;;
                 --lab-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lab-zone)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -454,6 +556,24 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__expire)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__expose)
             opts="-q -v -h --at --remove --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -465,6 +585,24 @@ _wardian() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__fence)
+            opts="-q -v -h --json --host --quiet --verbose --help open out-only sealed"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -499,7 +637,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down start rm clone addresses expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence expose exec console cp image host daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -541,6 +679,20 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__conflicts)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -638,7 +790,35 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__help__subcmd__expire)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__help__subcmd__expose)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__fence)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -806,6 +986,20 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__help__subcmd__restore)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__help__subcmd__rm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -834,6 +1028,62 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__help__subcmd__snapshot)
+            opts="create ls rm"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__snapshot__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__snapshot__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__snapshot__subcmd__rm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__help__subcmd__start)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -849,6 +1099,20 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__suspend)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1131,7 +1395,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__ls)
-            opts="-q -v -h --json --host --quiet --verbose --help"
+            opts="-l -q -v -h --long --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1184,6 +1448,24 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__restore)
+            opts="-q -v -h --no-wait --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__rm)
             opts="-q -v -h --no-wait --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1205,6 +1487,148 @@ _wardian() {
         wardian__subcmd__schema)
             opts="-q -v -h --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot)
+            opts="-q -v -h --json --host --quiet --verbose --help create ls rm help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__create)
+            opts="-q -v -h --disk-only --no-wait --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__help)
+            opts="create ls rm help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__help__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__help__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__help__subcmd__rm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__ls)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__snapshot__subcmd__rm)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1256,14 +1680,40 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__suspend)
+            opts="-q -v -h --no-wait --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__up)
-            opts="-q -v -h --name --check --no-start --no-wait --json --host --quiet --verbose --help"
+            opts="-q -v -h --name --check --no-start --expire --owner --no-wait --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expire)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --owner)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

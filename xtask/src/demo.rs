@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: what Wardian is for, in one command on a fresh machine. Brings up the store of
-//! `examples/store.yaml`, clones it, shows that both answer at once with the same names and addresses inside, that
-//! writing in one does not show in the other, and cleans up.
+//! `examples/store.yaml`, clones it while it runs, shows that both go on from the same moment and answer at once with
+//! the same names and addresses inside, that writing in one does not show in the other, and cleans up.
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};
@@ -21,7 +21,7 @@ const STEPS: &[(&str, Step)] = &[
         let file = run::repository().join("examples/store.yaml");
         run::shown(&mut lab.wardian(&["up", &file.display().to_string(), "--name", FIRST])?)
     }),
-    ("cloning it", |lab| run::shown(&mut lab.wardian(&["clone", FIRST, CLONE])?)),
+    ("cloning it while it runs", clone_in_motion),
     ("the same inside, another outside", |lab| {
         for environment in [FIRST, CLONE] {
             println!("\n{environment}:");
@@ -61,6 +61,33 @@ pub(crate) fn run() -> Result<()> {
     })?;
     println!("\ndone in {}, of which {} for preparation", run::seconds(start.elapsed()), run::seconds(prepared));
     Ok(())
+}
+
+/// The database counts in its memory. The clone goes on from where the original was, not from its boot; then each counts
+/// for itself.
+fn clone_in_motion(lab: &Lab) -> Result<()> {
+    let before = counted(lab, FIRST)?;
+    run::shown(&mut lab.wardian(&["clone", FIRST, CLONE])?)?;
+    let (clone, first) = (counted(lab, CLONE)?, counted(lab, FIRST)?);
+    println!("\nthe database's counter: {before} before, then {first} in {FIRST} and {clone} in {CLONE}");
+    if clone < before || first < before {
+        bail!("a counter went back: the memory was lost");
+    }
+    let jump = "echo 1000000 > /run/counter.next";
+    run::read(&mut lab.wardian(&["exec", &format!("{CLONE}/db"), "--", "sh", "-c", jump])?)?;
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let (clone, first) = (counted(lab, CLONE)?, counted(lab, FIRST)?);
+    println!("after setting it in {CLONE}: {first} in {FIRST} and {clone} in {CLONE}");
+    if clone < 1_000_000 || first >= 1_000_000 {
+        bail!("the counters are not apart");
+    }
+    Ok(())
+}
+
+fn counted(lab: &Lab, environment: &str) -> Result<u64> {
+    let machine = format!("{environment}/db");
+    let text = run::read(&mut lab.wardian(&["exec", &machine, "--", "cat", "/run/counter"])?)?;
+    text.trim().parse().with_context(|| format!("the counter of {machine} reads {text:?}"))
 }
 
 fn addresses(lab: &Lab, environment: &str) -> Result<serde_json::Value> {

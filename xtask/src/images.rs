@@ -21,6 +21,8 @@ pub(crate) enum Which {
     /// Debian 12 with cloud-init
     #[value(name = "debian-12")]
     Debian12,
+    /// Debian 12 with Samba, as controller or member of a domain
+    Samba,
     /// Every one
     All,
 }
@@ -31,6 +33,7 @@ fn inputs(name: &str) -> &'static [&'static str] {
         "micro" => {
             &["busybox-static", "curl", "iperf3", "libc6", "linux-image-cloud-amd64", "qemu-guest-agent", "sg3-utils"]
         }
+        "samba" => &["base-files", "krb5-user", "libc6", "qemu-guest-agent", "samba", "smbclient", "winbind"],
         _ => &["base-files", "cloud-init", "linux-image-cloud-amd64", "qemu-guest-agent", "systemd"],
     }
 }
@@ -40,7 +43,9 @@ pub(crate) fn build(which: Which) -> Result<()> {
     let names: &[&str] = match which {
         Which::Micro => &["micro"],
         Which::Debian12 => &["debian-12"],
-        Which::All => &["micro", "debian-12"],
+        // It boots as the micro guest does.
+        Which::Samba => &["micro", "samba"],
+        Which::All => &["micro", "debian-12", "samba"],
     };
     packages::lists()?;
     names.iter().try_for_each(|name| build_one(name))
@@ -96,6 +101,7 @@ fn script(name: &str, parent: &Path) -> Result<tempfile::TempDir> {
         Command::new("bash")
             .arg(run::repository().join("images").join(name).join("build.sh"))
             .env("OUT", out.path())
+            .env("IMAGES", all())
             .env("WORK", work.path()),
     )?;
     Ok(out)
@@ -115,7 +121,8 @@ fn scratch(parent: &Path) -> Result<tempfile::TempDir> {
 fn key(name: &str) -> Result<String> {
     let source = run::repository().join("images");
     let mut files = Vec::new();
-    for folder in [name, "common"] {
+    let based: &[&str] = if name == "samba" { &["micro"] } else { &[] };
+    for folder in [name, "common"].iter().chain(based) {
         list(&source.join(folder), &mut files)?;
     }
     files.sort();
@@ -124,7 +131,8 @@ fn key(name: &str) -> Result<String> {
         file.strip_prefix(&source)?.hash(&mut hasher);
         fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }
-    let policy = run::read(Command::new("apt-cache").arg("policy").args(inputs(name)).env("LC_ALL", "C"))?;
+    let inputs: Vec<&str> = [name].iter().chain(based).flat_map(|image| inputs(image)).copied().collect();
+    let policy = run::read(Command::new("apt-cache").arg("policy").args(inputs).env("LC_ALL", "C"))?;
     for line in policy.lines().filter(|line| !line.starts_with(' ') || line.contains("Candidate:")) {
         line.hash(&mut hasher);
     }

@@ -87,6 +87,13 @@ impl Lab {
         self.daemon.as_ref().map(Child::id)
     }
 
+    /// The processes of all machines of this host.
+    pub(crate) fn machine_processes(&self) -> Vec<u32> {
+        let daemon = self.daemon();
+        let all = self.leftovers().into_iter().filter_map(|pid| u32::try_from(pid.as_raw()).ok());
+        all.filter(|pid| Some(*pid) != daemon).collect()
+    }
+
     /// A `wardian` command that talks to this host's daemon.
     pub(crate) fn wardian(&self, words: &[&str]) -> Result<Command> {
         let mut command = self.inside(&self.binary)?;

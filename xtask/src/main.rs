@@ -39,6 +39,9 @@ enum Task {
         /// Print JSON: an array of name, value, unit, bound, holds
         #[arg(long)]
         json: bool,
+        /// Only the benches whose title contains this
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
     /// Run the tests: packages, checks, images, then unit, part and story tests
     Test {
@@ -57,10 +60,10 @@ fn main() -> std::process::ExitCode {
         Task::Images { name } => packages::ensure().and_then(|()| images::build(name)),
         Task::Demo => demo::run(),
         Task::Shell => shell::run(),
-        Task::Bench { json } => bench::run(json),
+        Task::Bench { json, only } => bench::run(json, only.as_deref()),
         Task::Test { quick } => tests::run(quick),
         Task::Check => check::all(),
-        Task::Packages => packages::ensure(),
+        Task::Packages => packages::ensure_for_tests(),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -29,6 +29,9 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
 ];
 
+/// What only tests need. BIND is a service, which its package starts: nothing for a host that just runs Wardian.
+const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils"];
+
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];
 
@@ -37,7 +40,16 @@ const QEMU_MAJOR: u32 = 8;
 
 /// Installs what is missing; does nothing, quickly, when nothing is.
 pub(crate) fn ensure() -> Result<()> {
-    let missing = missing(PACKAGES)?;
+    ensure_all(PACKAGES)
+}
+
+/// The same, with what tests need beside.
+pub(crate) fn ensure_for_tests() -> Result<()> {
+    ensure_all(&[PACKAGES, FOR_TESTS].concat())
+}
+
+fn ensure_all(names: &[&str]) -> Result<()> {
+    let missing = missing(names)?;
     let qemu = if qemu_is_there() { Vec::new() } else { QEMU.to_vec() };
     if missing.is_empty() && qemu.is_empty() {
         return Ok(());

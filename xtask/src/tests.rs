@@ -48,7 +48,7 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 /// Runs the tests; `quick` leaves the stories and the slow checks out.
 pub(crate) fn run(quick: bool) -> Result<()> {
     let start = Instant::now();
-    packages::ensure()?;
+    packages::ensure_for_tests()?;
     images::build(if quick { images::Which::Micro } else { images::Which::All })?;
     if quick {
         check::quick()?

@@ -10,17 +10,20 @@ use axum::body::Bytes;
 use futures::stream::BoxStream;
 use tokio::net::UnixStream;
 use wardian_model::{
+    Timestamp,
     environment::{EnvironmentRecord, Exposure, Problem},
     event::EventRecord,
     id::OperationId,
     image::ImageRecord,
     machine::MachineRecord,
-    name::{EnvironmentName, ImageName, MachineName},
+    name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
-    spec::{Expose, Protocol},
+    snapshot::SnapshotRecord,
+    spec::{Expose, Fence, Protocol},
 };
 
-pub use wardian_host::{Refusal, RefusalKind};
+pub use wardian_host::{CloneRequest as CloneOrder, Extras, Refusal, RefusalKind};
+pub use wardian_plan::alias::AliasConfig;
 
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
 
@@ -44,7 +47,7 @@ impl From<Refusal> for ApiError {
 }
 
 /// An environment file, and what is to be made of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UpOrder {
     /// The file: YAML.
     pub text: String,
@@ -54,6 +57,8 @@ pub struct UpOrder {
     pub name: Option<EnvironmentName>,
     /// Only make it; start it later.
     pub stopped: bool,
+    /// Whose it is, and until when.
+    pub extras: Extras,
 }
 
 /// A file that is right.
@@ -143,18 +148,48 @@ pub trait Backend: Send + Sync + 'static {
     /// Checks a file as [`Self::create`] would, and changes nothing. The name may be taken.
     async fn check(&self, order: UpOrder) -> Result<Checked, Refusal>;
 
-    /// Makes environments from one and the same cut through `source`; one result for each name, in order.
-    async fn clone_environment(
-        &self,
-        source: &EnvironmentName,
-        names: &[EnvironmentName],
-    ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;
+    /// Makes environments from one and the same cut through their source; one result for each name, in order.
+    async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;
 
-    /// Starts the machines of an environment.
+    /// Takes a snapshot, with the memory of the machines that run or without; `Conflict` for a name that is taken.
+    async fn snapshot(
+        &self,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+        memory: bool,
+    ) -> Result<OperationRecord, Refusal>;
+
+    /// The snapshots of an environment, oldest first.
+    async fn snapshots(&self, environment: &EnvironmentName) -> Result<Vec<SnapshotRecord>, Refusal>;
+
+    /// Removes a snapshot; those taken after it stay whole. `Conflict` while it is still being written.
+    async fn remove_snapshot(&self, environment: &EnvironmentName, name: &SnapshotName) -> Result<(), Refusal>;
+
+    /// Takes `environment` back to the snapshot `name` of `of`, which may be another one with the same inside.
+    async fn restore(
+        &self,
+        environment: &EnvironmentName,
+        of: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<OperationRecord, Refusal>;
+
+    /// Changes what may cross an environment's edge; in effect when this returns.
+    async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal>;
+
+    /// How many packets an environment's network has dropped or answered by a reset, by reason.
+    async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal>;
+
+    /// Changes when an environment is removed by itself; never, with nothing.
+    async fn set_expiry(&self, name: &EnvironmentName, expires: Option<Timestamp>) -> Result<(), Refusal>;
+
+    /// Starts the machines of an environment; those that were suspended go on where they were.
     async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
 
     /// Stops them.
     async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
+
+    /// Stops them where they are, with their memory on disk; `Conflict` when none runs.
+    async fn suspend(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
 
     /// Removes an environment with all that belongs to it.
     async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal>;
@@ -176,6 +211,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One environment with its machines.
     async fn environment(&self, name: &EnvironmentName) -> Result<(EnvironmentRecord, Vec<MachineRecord>), Refusal>;
+
+    /// Which names machines get on the lab network.
+    fn aliases(&self) -> &AliasConfig;
 
     /// One operation.
     async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal>;

@@ -43,11 +43,13 @@ fn check(method: Method, target: &str, body: Vec<u8>) {
     });
 }
 
-const POSTS: [&str; 6] = [
+const POSTS: [&str; 8] = [
     "/v1/environments",
     "/v1/check",
     "/v1/environments/store/clone",
     "/v1/environments/store/expose",
+    "/v1/environments/store/snapshots",
+    "/v1/environments/store/restore",
     "/v1/environments/store/machines/web/exec",
     "/v1/images",
 ];
@@ -85,6 +87,11 @@ fn value() -> impl Strategy<Value = Value> {
             "kernel",
             "initrd",
             "command-line",
+            "snapshot",
+            "memory",
+            "of",
+            "owner",
+            "expire-after-ms",
             "other",
         ]);
         prop_oneof![
@@ -126,8 +133,9 @@ proptest! {
         route in select(vec![
             "/v1/environments/store/machines/web/file", "/v1/environments/store/machines/web/console/tail",
             "/v1/environments/store/expose", "/v1/environments/store/addresses", "/v1/events",
+            "/v1/conflicts",
         ]),
-        query in prop_oneof!["[!-~]{0,24}", "(path|mode|bytes|machine|port|protocol|from)=[!-~]{0,12}"],
+        query in prop_oneof!["[!-~]{0,24}", "(path|mode|bytes|machine|port|protocol|from|environment)=[!-~]{0,12}"],
     ) {
         check(method, &format!("{route}?{query}"), Vec::new());
     }

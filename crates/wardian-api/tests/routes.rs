@@ -59,10 +59,20 @@ fn every_route() -> Vec<(Method, &'static str, Value)> {
         (Method::DELETE, "/v1/environments/store", Value::Null),
         (Method::POST, "/v1/environments/store/start", Value::Null),
         (Method::POST, "/v1/environments/store/stop", Value::Null),
+        (Method::POST, "/v1/environments/store/suspend", Value::Null),
         (Method::POST, "/v1/environments/store/clone", json!({ "name": "new" })),
         (Method::GET, "/v1/environments/store/addresses", Value::Null),
         (Method::POST, "/v1/environments/store/expose", json!({ "machine": "web", "port": 80 })),
         (Method::DELETE, "/v1/environments/store/expose?machine=web&port=80", Value::Null),
+        (Method::GET, "/v1/environments/store/snapshots", Value::Null),
+        (Method::POST, "/v1/environments/store/snapshots", json!({ "name": "clean" })),
+        (Method::DELETE, "/v1/environments/store/snapshots/clean", Value::Null),
+        (Method::POST, "/v1/environments/store/restore", json!({ "snapshot": "clean" })),
+        (Method::GET, "/v1/environments/store/fence", Value::Null),
+        (Method::PUT, "/v1/environments/store/fence", json!({ "fence": "sealed" })),
+        (Method::PUT, "/v1/environments/store/expiry", json!({ "after-ms": 1 })),
+        (Method::DELETE, "/v1/environments/store/expiry", Value::Null),
+        (Method::GET, "/v1/conflicts?environment=store", Value::Null),
         (Method::POST, at("/exec"), json!({ "command": ["true"] })),
         (Method::GET, at("/file?path=/etc/hosts"), Value::Null),
         (Method::PUT, at("/file?path=/etc/hosts&mode=644"), Value::Null),
@@ -191,6 +201,11 @@ async fn names_ids_and_queries_are_checked_before_the_backend_sees_them() {
         (Method::GET, "/v1/events?from=x", "invalid digit"),
         (Method::GET, "/v1/events?environment=A", "environment name"),
         (Method::DELETE, "/v1/images/a_b", "image name"),
+        (Method::DELETE, "/v1/environments/store/snapshots/a_b", "snapshot name"),
+        (Method::GET, "/v1/conflicts", "name one environment or more"),
+        (Method::GET, "/v1/conflicts?environment=A", "environment name"),
+        (Method::GET, "/v1/conflicts?machine=a", "unknown field `machine`"),
+        (Method::GET, "/v1/conflicts?environment=store&environment=store", "store is named twice"),
     ];
     for (method, target, expected) in cases {
         let (status, body) = ask(&router, method.clone(), target, Value::Null).await;
@@ -207,6 +222,15 @@ async fn names_ids_and_queries_are_checked_before_the_backend_sees_them() {
         ("/v1/environments/store/expose", json!({ "machine": "web", "port": 0 }), "between 1 and 65535"),
         ("/v1/environments/store/expose", json!({ "machine": "web", "port": 1, "at": 0 }), "between 1 and 65535"),
         ("/v1/environments/store/expose", json!({ "machine": "W", "port": 1 }), "machine name"),
+        ("/v1/environments/store/clone", json!({ "name": "c", "snapshot": "A" }), "snapshot name"),
+        ("/v1/environments/store/clone", json!({ "name": "c", "owner": " " }), "can't be an owner"),
+        ("/v1/environments/store/clone", json!({ "name": "c", "expire-after-ms": 0 }), "expire at once"),
+        ("/v1/environments", json!({ "file": "", "owner": "a\nb" }), "can't be an owner"),
+        ("/v1/environments", json!({ "file": "", "owner": "a".repeat(101) }), "can't be an owner"),
+        ("/v1/environments", json!({ "file": "", "expire-after-ms": u64::MAX }), "later than a time can be"),
+        ("/v1/environments/store/snapshots", json!({ "name": "now@once" }), "snapshot name"),
+        ("/v1/environments/store/restore", json!({ "snapshot": "" }), "snapshot name"),
+        ("/v1/environments/store/restore", json!({ "snapshot": "a", "of": "B" }), "environment name"),
         (machine, json!({ "command": [] }), "wants the program"),
         (machine, json!({ "command": [""] }), "wants the program"),
         (machine, json!({ "command": ["a", "b\0"] }), "zero byte"),
@@ -237,6 +261,7 @@ async fn a_status_tells_everything_about_machines_inside_and_outside() {
     assert_eq!(body["origin"], json!({ "from": "file" }));
     assert_eq!(body["problem"]["message"], "QEMU ended");
     assert_eq!(body["gateway"], "192.168.23.254");
+    assert_eq!(body["fence-counters"], json!({ "fence-in": 12, "forged-mac": 0 }));
     assert_eq!(body["lineage"], json!([]));
     assert_eq!(body.get("operation"), None);
     let web = &body["machines"][0];
@@ -318,6 +343,9 @@ async fn addresses_are_all_or_those_of_one_machine() {
     let (_, body) = get(&router, "/v1/environments/store/addresses?machine=db").await;
     assert_eq!(body["addresses"].as_array().unwrap().len(), 1);
     assert_eq!(body["addresses"][0]["inside"]["hostname"], "db");
+    assert_eq!(body["addresses"][0]["alias"], "db.store.wardian.internal");
+    let opaque = body["addresses"][0]["opaque-alias"].as_str().unwrap();
+    assert!(opaque.starts_with("m-") && opaque.ends_with(".wardian.internal"), "{opaque}");
     let (status, _) = get(&router, "/v1/environments/store/addresses?machine=no").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
@@ -350,4 +378,147 @@ async fn streams_say_how_they_end() {
     assert!(import.contains("event: progress"), "{import}");
     assert!(import.contains("event: error") && import.contains("the disk is corrupt"), "{import}");
     assert!(!import.contains("event: end"), "{import}");
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_listed_with_where_one_is_and_removed() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    let target = "/v1/environments/store/snapshots";
+    let (status, operation) = ask(&router, Method::POST, target, json!({ "name": "clean" })).await;
+    assert_eq!((status, &operation["kind"]), (StatusCode::ACCEPTED, &json!("snapshot")));
+    ask(&router, Method::POST, target, json!({ "name": "disks", "memory": false })).await;
+    let (status, _) = ask(&router, Method::POST, target, json!({ "name": "clean" })).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (_, body) = get(&router, target).await;
+    let clean = &body["snapshots"][0];
+    assert_eq!(
+        *clean,
+        json!({
+            "name": "clean", "id": clean["id"], "environment": "store", "created": simulated::CREATED,
+            "phase": "ready", "memory": true, "saved-bytes": 1 << 20, "pause-us": 14_200,
+        })
+    );
+    let disks = &body["snapshots"][1];
+    assert_eq!((&disks["parent"], &disks["memory"]), (&clean["id"], &json!(false)));
+    assert_eq!(body["at"], json!({ "environment": "store", "name": "disks", "id": disks["id"] }));
+    let (_, status_of) = get(&router, "/v1/environments/store").await;
+    assert_eq!((&status_of["snapshots"], &status_of["at"]), (&body["snapshots"], &body["at"]));
+    let (status, _) = ask(&router, Method::DELETE, &format!("{target}/disks"), Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let (_, body) = get(&router, target).await;
+    assert_eq!((body["snapshots"].as_array().unwrap().len(), body.get("at")), (1, None));
+}
+
+#[tokio::test]
+async fn an_environment_goes_back_to_its_own_snapshot_or_to_anothers() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    ask(&router, Method::POST, "/v1/environments/store/snapshots", json!({ "name": "clean" })).await;
+    let body = json!({ "snapshot": "clean" });
+    let (status, operation) = ask(&router, Method::POST, "/v1/environments/store/restore", body.clone()).await;
+    assert_eq!((status, &operation["kind"]), (StatusCode::ACCEPTED, &json!("restore")));
+    let (status, _) = ask(&router, Method::POST, "/v1/environments/copy/restore", body).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let body = json!({ "snapshot": "clean", "of": "store" });
+    let (status, _) = ask(&router, Method::POST, "/v1/environments/copy/restore", body).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let (_, body) = get(&router, "/v1/environments/copy/snapshots").await;
+    assert_eq!(body["snapshots"], json!([]));
+    assert_eq!((&body["at"]["environment"], &body["at"]["name"]), (&json!("store"), &json!("clean")));
+}
+
+#[tokio::test]
+async fn what_is_said_of_clones_reaches_the_backend() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    ask(&router, Method::POST, "/v1/environments/store/snapshots", json!({ "name": "clean" })).await;
+    let body = json!({ "name": "x", "snapshot": "clean", "boot": true, "owner": "Ana", "expire-after-ms": 3_600_000 });
+    let (status, _) = ask(&router, Method::POST, "/v1/environments/store/clone", body).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let order = simulated.state().cloned.take().unwrap();
+    assert_eq!(order.snapshot.unwrap().as_str(), "clean");
+    assert_eq!((order.memory, order.extras.owner.as_deref()), (false, Some("Ana")));
+    let left = order.extras.expires.unwrap().as_second() - wardian_model::Timestamp::now().as_second();
+    assert!((3590..=3600).contains(&left), "{left}");
+    ask(&router, Method::POST, "/v1/environments/store/clone", json!({ "name": "y" })).await;
+    let order = simulated.state().cloned.take().unwrap();
+    assert_eq!((order.snapshot, order.memory, order.customize), (None, true, false));
+    assert_eq!((order.extras.owner, order.extras.expires), (None, None));
+    ask(&router, Method::POST, "/v1/environments/store/clone", json!({ "name": "z", "customize": true })).await;
+    assert!(simulated.state().cloned.take().unwrap().customize);
+    let body = json!({ "file": "name: new", "owner": "Ana", "expire-after-ms": 1000 });
+    ask(&router, Method::POST, "/v1/environments", body).await;
+    let order = simulated.state().ordered.take().unwrap();
+    assert_eq!((order.extras.owner.as_deref(), order.extras.expires.is_some()), (Some("Ana"), true));
+}
+
+#[tokio::test]
+async fn what_is_used_outside_is_warned_of_by_clones_and_conflicts() {
+    let simulated = Simulated::new();
+    for pair in simulated.state().environments.values_mut() {
+        pair.0.spec.machines[0].depends_outside = vec!["the database of accounting".to_owned()];
+    }
+    let router = routes_on(&simulated);
+    let (_, body) = ask(&router, Method::POST, "/v1/environments/store/clone", json!({ "name": "x" })).await;
+    let warning = body["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("store/web uses the database of accounting outside, and so will each clone"), "{body}");
+    let (_, body) = get(&router, "/v1/conflicts?environment=store").await;
+    let warning = body["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("copy/web, store/web use the database of accounting outside"), "{body}");
+}
+
+#[tokio::test]
+async fn a_fence_and_an_expiry_are_changed_and_told() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    let fence = "/v1/environments/store/fence";
+    let (_, before) = get(&router, fence).await;
+    assert_eq!((&before["fence"], &before["exposed"][0]["port"]), (&json!("out-only"), &json!(80)));
+    let (status, after) = ask(&router, Method::PUT, fence, json!({ "fence": "sealed" })).await;
+    assert_eq!((status, &after["fence"]), (StatusCode::OK, &json!("sealed")));
+    let (status, body) = ask(&router, Method::PUT, fence, json!({ "fence": "shut" })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error_of(body).message.contains("`open`, `out-only`, `sealed`"));
+
+    let expiry = "/v1/environments/store/expiry";
+    let (_, set) = ask(&router, Method::PUT, expiry, json!({ "after-ms": 60_000 })).await;
+    let (_, list) = get(&router, "/v1/environments").await;
+    let store = list["environments"].as_array().unwrap().iter().find(|e| e["name"] == "store").unwrap();
+    assert_eq!((&store["expires"], &store["fence"]), (&set["expires"], &json!("sealed")));
+    let (_, unset) = ask(&router, Method::DELETE, expiry, Value::Null).await;
+    assert_eq!(unset, json!({ "environment": "store" }));
+    assert_eq!(simulated.state().environments["store"].0.expires, None);
+    let (status, body) = ask(&router, Method::PUT, expiry, json!({ "after-ms": 0 })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error_of(body).hint.unwrap().contains("wardian rm"));
+}
+
+#[tokio::test]
+async fn conflicts_are_told_between_the_named_or_with_all_others() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    ask(&router, Method::POST, "/v1/environments/store/snapshots", json!({ "name": "clean" })).await;
+    let body = json!({ "snapshot": "clean", "of": "store" });
+    ask(&router, Method::POST, "/v1/environments/copy/restore", body).await;
+    let (status, both) = get(&router, "/v1/conflicts?environment=store&environment=copy").await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, all) = get(&router, "/v1/conflicts?environment=store").await;
+    assert_eq!(both, all);
+    let web = json!({ "kind": "computer-name", "value": "web-server", "between": [
+        { "environment": "copy", "machine": "web", "value": "web-server" },
+        { "environment": "store", "machine": "web", "value": "web-server" },
+    ] });
+    assert!(both["conflicts"].as_array().unwrap().contains(&web), "{both}");
+    assert_eq!(
+        both["environments"],
+        json!([
+            { "name": "copy", "since": simulated::CREATED, "clone-of": "store", "restored-to": "clean",
+                "restored-of": "store", "restored-taken": simulated::CREATED },
+            { "name": "store", "since": simulated::CREATED },
+        ])
+    );
+    assert!(both["warnings"][0].as_str().unwrap().starts_with("copy, store have machines of the same name"));
+    let (status, _) = get(&router, "/v1/conflicts?environment=none").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }

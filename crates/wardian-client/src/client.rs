@@ -8,10 +8,11 @@ use hyper_util::rt::TokioIo;
 use wardian_api::{
     routes::CONSOLE_PROTOCOL,
     wire::{
-        AddressList, CheckResult, CloneRequest, CloneResult, ConsoleTail, DaemonInfo, EnvironmentDetail,
-        EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, ExposeRequest, Exposure, HostReport,
-        Image, ImageList, ImportProgress, ImportRequest, Operation, OperationList, UnexposeQuery, UpAccepted,
-        UpRequest, percent::encode,
+        AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
+        EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
+        Exposure, Fence, FenceRequest, FenceState, HostReport, Image, ImageList, ImportProgress, ImportRequest,
+        Operation, OperationList, RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest,
+        percent::encode,
     },
 };
 
@@ -115,6 +116,14 @@ impl Client {
         self.transport.ask(Method::POST, &environment(name, "/stop"), NOTHING).await
     }
 
+    /// Stops the machines of an environment where they are, with their memory on disk.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn suspend(&self, name: &str) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/suspend"), NOTHING).await
+    }
+
     /// Removes an environment with all that belongs to it.
     ///
     /// # Errors
@@ -129,6 +138,76 @@ impl Client {
     /// See [`ClientError`]. What becomes of each clone is in the result.
     pub async fn clone_environment(&self, source: &str, request: &CloneRequest) -> Result<CloneResult, ClientError> {
         self.transport.ask(Method::POST, &environment(source, "/clone"), Some(request)).await
+    }
+
+    /// Takes a snapshot of an environment; its machines go on as they were.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn snapshot(&self, name: &str, request: &SnapshotRequest) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/snapshots"), Some(request)).await
+    }
+
+    /// The snapshots of an environment, oldest first, and where it is among them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn snapshots(&self, name: &str) -> Result<SnapshotList, ClientError> {
+        self.transport.ask(Method::GET, &environment(name, "/snapshots"), NOTHING).await
+    }
+
+    /// Removes a snapshot; those taken after it stay whole.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_snapshot(&self, name: &str, snapshot: &str) -> Result<(), ClientError> {
+        let rest = format!("/snapshots/{}", segment(snapshot));
+        self.transport.tell(Method::DELETE, &environment(name, &rest)).await
+    }
+
+    /// Takes an environment back to a snapshot.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn restore(&self, name: &str, request: &RestoreRequest) -> Result<Operation, ClientError> {
+        self.transport.ask(Method::POST, &environment(name, "/restore"), Some(request)).await
+    }
+
+    /// What may cross an environment's edge.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn fence(&self, name: &str) -> Result<FenceState, ClientError> {
+        self.transport.ask(Method::GET, &environment(name, "/fence"), NOTHING).await
+    }
+
+    /// Changes what may cross an environment's edge; in effect when this returns.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_fence(&self, name: &str, fence: Fence) -> Result<FenceState, ClientError> {
+        self.transport.ask(Method::PUT, &environment(name, "/fence"), Some(&FenceRequest { fence })).await
+    }
+
+    /// Changes when an environment is removed by itself: so many milliseconds from now, or never.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_expiry(&self, name: &str, after_ms: Option<u64>) -> Result<Expiry, ClientError> {
+        let target = environment(name, "/expiry");
+        match after_ms {
+            Some(after_ms) => self.transport.ask(Method::PUT, &target, Some(&ExpiryRequest { after_ms })).await,
+            None => self.transport.ask(Method::DELETE, &target, NOTHING).await,
+        }
+    }
+
+    /// What environments would collide in, if they were not isolated: one with all others, several with one another.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn conflicts(&self, names: &[&str]) -> Result<Conflicts, ClientError> {
+        let query: Vec<_> = names.iter().map(|name| format!("environment={}", encode(name))).collect();
+        self.transport.ask(Method::GET, &format!("/v1/conflicts?{}", query.join("&")), NOTHING).await
     }
 
     /// Both identities of the machines of an environment, or of one of them.

@@ -23,8 +23,8 @@ use wardian_api::{
 use wardian_client::{
     Client, ClientError, EventOptions, Patience,
     wire::{
-        CloneRequest, Content, ErrorKind, ExecRequest, ExposeRequest, ImportProgress, ImportRequest, OperationState,
-        Protocol, UnexposeQuery, UpRequest,
+        CloneRequest, Content, ErrorKind, ExecRequest, ExposeRequest, Fence, ImportProgress, ImportRequest,
+        OperationState, Protocol, RestoreRequest, SnapshotRequest, UnexposeQuery, UpRequest,
     },
 };
 
@@ -86,13 +86,30 @@ async fn each_method_asks_its_route() {
     assert_eq!((accepted.operation.environment.as_str(), accepted.warnings.len()), ("other", 1));
     assert_eq!(client.start("store").await.unwrap().kind.word(), "start");
     assert_eq!(client.stop("store").await.unwrap().kind.word(), "down");
+    assert_eq!(client.suspend("store").await.unwrap().kind.word(), "suspend");
     assert_eq!(client.remove("store").await.unwrap().kind.word(), "rm");
-    assert_eq!(client.operations().await.unwrap().len(), 4);
-    let clones = CloneRequest { name: "class".to_owned(), count: Some(2) };
+    assert_eq!(client.operations().await.unwrap().len(), 5);
+    let clones = CloneRequest { name: "class".to_owned(), count: Some(2), ..CloneRequest::default() };
     assert_eq!(client.clone_environment("store", &clones).await.unwrap().clones.len(), 2);
 
+    let request = SnapshotRequest { name: "clean".to_owned(), memory: true };
+    assert_eq!(client.snapshot("store", &request).await.unwrap().kind.word(), "snapshot");
+    assert_eq!(client.snapshots("store").await.unwrap().snapshots[0].name, "clean");
+    let request = RestoreRequest { snapshot: "clean".to_owned(), of: Some("store".to_owned()) };
+    assert_eq!(client.restore("copy", &request).await.unwrap().kind.word(), "restore");
+    client.remove_snapshot("store", "clean").await.unwrap();
+    assert_eq!(client.remove_snapshot("store", "cl/ean").await.unwrap_err().kind(), Some(ErrorKind::Invalid));
+    assert_eq!(client.set_fence("store", Fence::Sealed).await.unwrap().fence, Fence::Sealed);
+    assert_eq!(client.fence("store").await.unwrap().fence, Fence::Sealed);
+    assert!(client.set_expiry("store", Some(60_000)).await.unwrap().expires.is_some());
+    assert_eq!(client.set_expiry("store", None).await.unwrap().expires, None);
+    assert!(!client.conflicts(&["store", "copy"]).await.unwrap().conflicts.is_empty());
+
     assert_eq!(client.addresses("store", None).await.unwrap().addresses.len(), 2);
-    assert_eq!(client.addresses("store", Some("web")).await.unwrap().addresses[0].outside.address, "10.86.0.1");
+    assert_eq!(
+        client.addresses("store", Some("web")).await.unwrap().addresses[0].outside.as_ref().unwrap().address,
+        "10.86.0.1"
+    );
     let expose = ExposeRequest { machine: "web".to_owned(), port: 53, protocol: Protocol::Udp, at: None };
     assert_eq!(client.expose("store", &expose).await.unwrap().at, 20_000);
     let port = |port| UnexposeQuery { machine: "web".to_owned(), port, protocol: Protocol::Tcp };

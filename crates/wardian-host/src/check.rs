@@ -58,7 +58,37 @@ impl Host {
             self.check_space(),
             check_groups(),
             HostCheck::new("lab network", HostVerdict::Ok, format!("{} on {}", config.lab.prefix, config.lab.bridge)),
+            self.check_names(),
         ]
+        .into_iter()
+        .chain(self.check_updates())
+        .collect()
+    }
+
+    fn check_names(&self) -> HostCheck {
+        let config = &self.shared.config;
+        match self.shared.names.borrow().own.clone() {
+            Some(problem) => {
+                let check = HostCheck::new("aliases", HostVerdict::Warning, problem.message);
+                HostCheck { hint: problem.hint, ..check }
+            }
+            None => {
+                let found = format!("{}, asked of {}", config.aliases.zone(), config.lab.address());
+                HostCheck::new("aliases", HostVerdict::Ok, found)
+            }
+        }
+    }
+
+    fn check_updates(&self) -> Option<HostCheck> {
+        let update = self.shared.config.updater.as_ref()?.config();
+        Some(match self.shared.names.borrow().elsewhere.clone() {
+            Some(problem) => HostCheck::new("dns-update", HostVerdict::Warning, problem.message)
+                .hint("names are published as soon as it works; until then only the lab network's server knows them"),
+            None => {
+                let found = format!("{} is told of the aliases, as {}", update.server, update.key_name);
+                HostCheck::new("dns-update", HostVerdict::Ok, found)
+            }
+        })
     }
 
     async fn check_qemu(&self) -> HostCheck {

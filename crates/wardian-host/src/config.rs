@@ -3,7 +3,8 @@
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use wardian_model::host::Accelerator;
-use wardian_plan::{allocate::Pools, network::LabConfig};
+use wardian_network::update::Updater;
+use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
 
 /// Configuration of one host.
 #[derive(Debug, Clone)]
@@ -14,6 +15,10 @@ pub struct HostConfig {
     pub run_directory: PathBuf,
     /// The lab network.
     pub lab: LabConfig,
+    /// Which names machines get on it.
+    pub aliases: AliasConfig,
+    /// Tells a name server elsewhere of them, if there is one to tell.
+    pub updater: Option<Updater>,
     /// How guests run; `None` finds out.
     pub accelerator: Option<Accelerator>,
     /// QEMU.

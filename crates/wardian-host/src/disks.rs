@@ -18,10 +18,11 @@ use wardian_model::{
     name::MachineName,
     record::Record,
     size::ByteSize,
+    snapshot::SnapshotRecord,
 };
 use wardian_plan::disks;
 
-use crate::{fault, paths::Paths, refusal::problem, shared::Shared};
+use crate::{fault, memories, paths::Paths, refusal::problem, shared::Shared};
 
 /// Sees to it that every layer of `disk` is there and only user `uid` can write the last. Gives the last one's path.
 ///
@@ -73,6 +74,7 @@ pub(crate) fn own(path: &Path, uid: u32, mode: u32) -> Result<(), Problem> {
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let _alone = shared.collecting.lock().await;
     finish_cuts(shared).await.map_err(|error| problem(&error))?;
+    memories::collect(shared).await?;
     fault::point("collect: cuts finished");
     // Files first, records afterwards: a layer is written down before its file is made.
     let present = present(&shared.paths).map_err(|error| Problem::new(format!("layers can't be listed: {error}")))?;
@@ -94,7 +96,8 @@ async fn finish_cuts(shared: &Shared) -> wardian_store::Result<()> {
     let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await?;
     let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
     let machines = records.list::<MachineRecord>(MachineRecord::PREFIX).await?;
-    for id in disks::finished_cuts(&cuts, &environments, &machines) {
+    let snapshots = records.list::<SnapshotRecord>(SnapshotRecord::PREFIX).await?;
+    for id in disks::finished_cuts(&cuts, &environments, &machines, &snapshots) {
         let _ = records.store().commit(wardian_store::Transaction::new().delete(CutRecord::key_of(id))).await?;
     }
     Ok(())

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use wardian_machine as machine;
 use wardian_network::{Network, NetworkConfig, NetworkError};
-use wardian_store::{SqliteStore, Store};
+use wardian_store::{Reserved, SqliteStore, Store};
 use wardian_vault::{Vault, VaultError};
 
 use crate::{
+    aliases,
     config::HostConfig,
-    lab,
+    lab, memories,
     paths::Paths,
     records::Records,
     requests::images,
@@ -53,13 +54,15 @@ impl Host {
         let paths = Paths::new(&config.state_directory, &config.run_directory);
         let version = machine::version(&config.qemu).await?;
         let instance = state::prepare(&paths)?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&paths.records()).await?);
+        let store = Reserved::open(paths.reserve(), || SqliteStore::open(paths.records())).await?;
+        let store: Arc<dyn Store> = Arc::new(store);
         let records = Records::open(store).await?;
         let vault = Vault::open(paths.vault())?;
         images::sweep(&records, &vault).await?;
+        memories::mount_folder(&paths)?;
         let network = Network::open(NetworkConfig::new(&config.run_directory, instance, config.lab.clone()))?;
         tracing::info!(state = %paths.state().display(), %version, "opened");
-        Ok(Self { shared: Shared::new(config, paths, records, vault, network) })
+        Ok(Self { shared: Shared::new(config, paths, records, vault, network, version.to_string()) })
     }
 
     /// Makes the lab network, then runs all controllers until this future is dropped. Machines go on without it.
@@ -68,8 +71,14 @@ impl Host {
     /// When the lab network can't be made.
     pub async fn run(&self, ready: impl FnOnce()) -> Result<(), OpenError> {
         let plan = lab::make(&self.shared).await?;
+        let names = aliases::serve::start(&self.shared).await?;
         ready();
-        tokio::join!(supervisor::run(self.shared.clone()), lab::keep(self.shared.clone(), plan));
+        tokio::join!(
+            supervisor::run(self.shared.clone()),
+            lab::keep(self.shared.clone(), plan),
+            aliases::serve::keep(self.shared.clone(), names),
+            aliases::publish::keep(self.shared.clone()),
+        );
         Ok(())
     }
 

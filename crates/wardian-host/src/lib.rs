@@ -2,10 +2,12 @@
 //!
 //! * [`Host`]: opening, running, and every request (`requests`);
 //! * `supervisor`, `controller`: one controller per environment; `lab`: the network they meet on;
+//! * `aliases`: what name servers are told of machines;
 //! * `records`: typed access to the store; `disks`, `seed`: files; `accelerator`: how guests run;
 //! * [`paths`], [`state`]: the layout of the state and run directories.
 
 mod accelerator;
+mod aliases;
 mod applied;
 mod check;
 mod config;
@@ -14,6 +16,7 @@ mod disks;
 mod fault;
 mod host;
 mod lab;
+mod memories;
 mod memory;
 pub mod paths;
 mod records;
@@ -29,4 +32,6 @@ pub use config::HostConfig;
 pub use host::{Host, OpenError};
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
-pub use requests::{CheckedFile, EnvironmentWithMachines, ImportRequest};
+pub use requests::{CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, ImportRequest};
+/// How a name server elsewhere is told of machines.
+pub use wardian_network::update;

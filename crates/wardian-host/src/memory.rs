@@ -1,4 +1,40 @@
-//! How much memory this host has (`/proc/meminfo`, proc(5)).
+//! How much memory this host has (`/proc/meminfo`, proc(5)), and whether machines still fit.
+
+use wardian_model::{size::ByteSize, spec::EnvironmentSpec};
+
+use crate::Refusal;
+
+/// What a machine that goes on from frozen memory has to itself soon: it shares the rest. Measured on idle and busy guests.
+const OWN_OF_A_CLONE: ByteSize = ByteSize::mib(48);
+
+/// Whether the machines of `spec` fit into what is available; `frozen` are those that go on from memory they share.
+///
+/// # Errors
+/// With the arithmetic, when they don't.
+pub(crate) fn fits(spec: &EnvironmentSpec, frozen: bool) -> Result<(), Refusal> {
+    let Some(available) = available() else { return Ok(()) };
+    fits_into(spec, frozen, available, total())
+}
+
+fn fits_into(spec: &EnvironmentSpec, frozen: bool, available: u64, total: Option<u64>) -> Result<(), Refusal> {
+    let own = |size: ByteSize| if frozen { size.min(OWN_OF_A_CLONE) } else { size };
+    let parts: Vec<_> = spec.machines.iter().map(|(name, machine)| (name, own(machine.memory))).collect();
+    let needed: u64 = parts.iter().map(|(_, size)| size.as_bytes()).sum();
+    if needed <= available {
+        return Ok(());
+    }
+    let listed: Vec<_> = parts.iter().map(|(name, size)| format!("{name} {size}")).collect();
+    let mib = |bytes: u64| ByteSize::mib(bytes >> 20);
+    let of = total.map(|total| format!(" of this host's {}", mib(total))).unwrap_or_default();
+    Err(Refusal::unavailable(format!(
+        "{} needs {} of memory ({}), and {}{of} are available",
+        spec.name,
+        mib(needed),
+        listed.join(" + "),
+        mib(available),
+    ))
+    .hint("stop or remove environments (`wardian ls`), or give the machines less memory"))
+}
 
 /// All of it, in bytes; nothing when the kernel doesn't say.
 pub(crate) fn total() -> Option<u64> {
@@ -22,6 +58,25 @@ fn parse(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_arithmetic() {
+        let spec: EnvironmentSpec = serde_json::from_value(serde_json::json!({
+            "name": "store", "machines": {
+                "web": { "image": "micro", "memory": "256 MiB" }, "db": { "image": "micro", "memory": "1 GiB" },
+            },
+        }))
+        .unwrap();
+        assert!(fits_into(&spec, false, 1280 << 20, None).is_ok());
+        assert!(fits_into(&spec, true, 100 << 20, None).is_ok());
+        let refusal = fits_into(&spec, false, 600 << 20, Some(2 << 30)).unwrap_err();
+        let message = refusal.problem.message;
+        for part in ["1280 MiB", "web 256 MiB", " + ", "db 1 GiB", "600 MiB of this host's 2 GiB"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
     #[test]
     fn a_line_is_found_by_its_whole_key() {
         let text = "MemTotalX:  1 kB\nMemTotal:       24110848 kB\n";

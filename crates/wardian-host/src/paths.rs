@@ -4,17 +4,21 @@
 //! STATE/format                  version of this layout
 //! STATE/instance              a word no other state directory has
 //! STATE/records.sqlite          the store
+//! STATE/records.reserve         space it can still write to when the disk is full
 //! STATE/vault/                  images, by digest
 //! STATE/layers/LAYER.qcow2      disks of machines, above the images
+//! STATE/memory/MEMORY.memory    memory of snapshots, with the state of the devices
 //! STATE/seeds/ENVIRONMENT/MACHINE.img   first-boot configuration
 //! RUN/m/SLOT/                   sockets, lock and console of one machine
+//! RUN/m/SLOT.next/              the same of its successor, during a cut
+//! RUN/memory/MEMORY.ram, .state memory at hand (a tmpfs), and the state of the devices that belongs to it
 //! RUN/netns/ENVIRONMENT         its network namespace
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use wardian_model::{
-    id::{EnvironmentId, LayerId},
+    id::{EnvironmentId, LayerId, MemoryId},
     name::MachineName,
 };
 
@@ -62,6 +66,12 @@ impl Paths {
         self.state.join("records.sqlite")
     }
 
+    /// Space kept for the store.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.state.join("records.reserve")
+    }
+
     /// The images.
     #[must_use]
     pub fn vault(&self) -> PathBuf {
@@ -78,6 +88,36 @@ impl Paths {
     #[must_use]
     pub fn layer(&self, layer: LayerId) -> PathBuf {
         self.layers().join(format!("{layer}.qcow2"))
+    }
+
+    /// Memory at hand.
+    #[must_use]
+    pub fn memory(&self) -> PathBuf {
+        self.run.join("memory")
+    }
+
+    /// One machine's memory, at hand.
+    #[must_use]
+    pub fn ram(&self, memory: MemoryId) -> PathBuf {
+        self.memory().join(format!("{memory}.ram"))
+    }
+
+    /// The state of the devices that belongs to frozen memory, at hand.
+    #[must_use]
+    pub fn device_state(&self, memory: MemoryId) -> PathBuf {
+        self.memory().join(format!("{memory}.state"))
+    }
+
+    /// The memory of snapshots.
+    #[must_use]
+    pub fn saved_memories(&self) -> PathBuf {
+        self.state.join("memory")
+    }
+
+    /// One machine's memory in a snapshot, with the state of its devices.
+    #[must_use]
+    pub fn saved_memory(&self, memory: MemoryId) -> PathBuf {
+        self.saved_memories().join(format!("{memory}.memory"))
     }
 
     /// The seeds of an environment.

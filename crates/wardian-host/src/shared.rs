@@ -1,18 +1,17 @@
 //! What all controllers and requests of one host share.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, RwLock},
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock, watch};
 use wardian_machine::Machine;
 use wardian_model::{environment::Problem, host::Accelerator, id::EnvironmentId, name::MachineName};
 use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 
-use crate::{accelerator, applied::Applied, config::HostConfig, paths::Paths, records::Records, refusal::problem};
+use crate::{
+    accelerator, aliases::Standing, applied::Applied, config::HostConfig, paths::Paths, records::Records,
+    refusal::problem,
+};
 
 /// Parts of one host.
 pub(crate) struct Shared {
@@ -23,14 +22,29 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     /// Taken while files of layers are listed and deleted, or an image is.
     pub(crate) collecting: Mutex<()>,
+    /// Read while a cut makes files that no record names yet; written while files that none names are deleted.
+    pub(crate) cutting: RwLock<()>,
+    /// Taken while memory is brought to hand.
+    pub(crate) loading: Mutex<()>,
+    /// The QEMU machines are started with.
+    pub(crate) qemu_version: String,
     /// What of the records is in effect in the kernel.
     pub(crate) applied: Applied,
+    /// How it stands with the name servers.
+    pub(crate) names: watch::Sender<Standing>,
     accelerator: Mutex<Option<Accelerator>>,
-    machines: RwLock<HashMap<(EnvironmentId, MachineName), Machine>>,
+    machines: std::sync::RwLock<HashMap<(EnvironmentId, MachineName), Machine>>,
 }
 
 impl Shared {
-    pub(crate) fn new(config: HostConfig, paths: Paths, records: Records, vault: Vault, network: Network) -> Arc<Self> {
+    pub(crate) fn new(
+        config: HostConfig,
+        paths: Paths,
+        records: Records,
+        vault: Vault,
+        network: Network,
+        qemu_version: String,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
             paths,
@@ -38,9 +52,13 @@ impl Shared {
             vault,
             network,
             collecting: Mutex::new(()),
+            cutting: RwLock::new(()),
+            loading: Mutex::new(()),
+            qemu_version,
             applied: Applied::new(),
+            names: watch::Sender::default(),
             accelerator: Mutex::new(None),
-            machines: RwLock::default(),
+            machines: std::sync::RwLock::default(),
         })
     }
 

@@ -61,9 +61,9 @@ impl StateError {
 pub fn prepare(paths: &Paths) -> Result<String, StateError> {
     check_format(paths)?;
     // Machines run as users of their own: those may pass through to their files, and list nothing.
-    for directory in [paths.state().to_owned(), paths.run().to_owned(), paths.layers(), paths.machines()] {
-        make(directory)?;
-    }
+    let shared = [paths.state().to_owned(), paths.run().to_owned(), paths.layers(), paths.machines(), paths.memory()];
+    shared.into_iter().try_for_each(make)?;
+    make(paths.saved_memories())?;
     make(paths.state().join("seeds"))?;
     once(paths.format(), || FORMAT.to_string())?;
     once(paths.instance(), || EnvironmentId::random().to_string())

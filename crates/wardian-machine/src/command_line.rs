@@ -7,7 +7,8 @@
 //! * **Every PCI device has a fixed slot.** Guests derive interface names from slots; adding a disk or a seed must not
 //!   rename a network card. Slot 2 is kept for a display.
 //! * **Sockets and the console log come as descriptors**, so QEMU never needs to write in the runtime directory.
-//! * **Memory is a shared memfd**: a later snapshot maps it, a private mapping could not be handed on.
+//! * **Memory is a shared file** while one process has it, so that it can be handed on, and a private mapping of one that nobody writes
+//!   (`share=off,readonly=on,rom=off`: opened for reading only, what the guest writes is the process's own) in each child.
 //! * **Disks go through the host's page cache** (`cache.direct=off`, flushes honoured): many overlays share one base image and
 //!   therefore its cached pages, and file systems without O_DIRECT work. A guest's flush still reaches the disk.
 //! * **A full host disk pauses the machine** (`werror=enospc`) instead of breaking the guest's file system; other errors are
@@ -22,7 +23,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::launch::{Accelerator, Disk, DiskFormat, Launch};
+use crate::launch::{Accelerator, Disk, DiskFormat, Launch, Memory};
 
 /// Name of the virtio port every distribution's guest agent opens.
 pub(crate) const AGENT_PORT: &str = "org.qemu.guest_agent.0";
@@ -44,6 +45,12 @@ const SLOT_PANIC: usize = 0x05;
 const SLOT_SEED: usize = 0x1c;
 const SLOT_INTERFACES: usize = 0x08;
 const SLOT_DISKS: usize = 0x10;
+
+/// The PCI slot, on bus 0, in which a guest finds the network interface of that index.
+#[must_use]
+pub const fn interface_slot(index: usize) -> usize {
+    SLOT_INTERFACES + index
+}
 
 /// The numbers under which the QEMU process finds what it was handed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +95,11 @@ pub fn command_line(launch: &Launch, descriptors: &Descriptors) -> Vec<String> {
         }
         line.option("-append", boot.command_line.clone());
     }
-    if launch.paused {
+    if launch.paused || launch.incoming {
         line.flag("-S");
+    }
+    if launch.incoming {
+        line.option("-incoming", "defer");
     }
     line.0
 }
@@ -110,7 +120,7 @@ fn platform(launch: &Launch, line: &mut Line) {
     line.option("-cpu", model);
     line.option("-smp", format!("cpus={0},sockets=1,cores={0},threads=1", launch.cpus));
     line.option("-m", format!("size={}M", launch.memory_bytes >> 20));
-    line.option("-object", format!("memory-backend-memfd,id=memory,size={}M,share=on", launch.memory_bytes >> 20));
+    line.option("-object", memory(launch));
     line.option("-rtc", "base=utc,clock=host,driftfix=slew");
     line.option("-boot", "menu=off,strict=on");
     line.option("-action", "reboot=reset,shutdown=pause,panic=none");
@@ -118,6 +128,18 @@ fn platform(launch: &Launch, line: &mut Line) {
     line.option("-device", format!("pvpanic-pci,id=panic,addr={SLOT_PANIC:#04x}"));
     line.option("-object", "rng-random,id=entropy,filename=/dev/urandom");
     line.option("-device", format!("virtio-rng-pci,id=rng,rng=entropy,addr={SLOT_RNG:#04x}"));
+}
+
+fn memory(launch: &Launch) -> String {
+    let size = launch.memory_bytes >> 20;
+    let file = |path: &Path, how: &str| {
+        format!("memory-backend-file,id=memory,size={size}M,mem-path={},{how}", doubled(&text(path)))
+    };
+    match &launch.memory {
+        Memory::Anonymous => format!("memory-backend-memfd,id=memory,size={size}M,share=on"),
+        Memory::Shared { path } => file(path, "share=on"),
+        Memory::Frozen { path } => file(path, "share=off,readonly=on,rom=off"),
+    }
 }
 
 /// Monitor, agent port and serial console.

@@ -3,8 +3,10 @@
 //! It belongs to the starter; QEMU's group may pass through (mode 0710) so that disks may lie inside, but not list or write.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::launch::User;
 
@@ -16,7 +18,7 @@ const SOCKET_PATH_LENGTH: usize = 107;
 #[non_exhaustive]
 pub enum DirectoryError {
     /// A socket in it would have a path longer than the kernel takes.
-    #[error("the runtime directory {} is too long a path: a socket's path may have {SOCKET_PATH_LENGTH} bytes", .0.display())]
+    #[error("the runtime directory {} is too long a path: a socket's path may have {SOCKET_PATH_LENGTH} bytes, a successor's `.next` included", .0.display())]
     TooLong(PathBuf),
     /// It cannot be made, opened or cleared.
     #[error("the runtime directory's {} cannot be prepared", .path.display())]
@@ -26,6 +28,16 @@ pub enum DirectoryError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What the directory of a successor is called, more than that of the machine it follows.
+const NEXT: &str = ".next";
+
+/// Where the successor of the machine in `directory` is started: `DIR.next` beside `DIR`.
+pub fn next(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push(NEXT);
+    PathBuf::from(name)
 }
 
 /// Names the files of a machine's runtime directory.
@@ -81,7 +93,9 @@ impl RuntimeDirectory {
     /// Makes the directory with the right owner and mode; fine when it is already there.
     pub(crate) fn prepare(&self, user: Option<User>) -> Result<(), DirectoryError> {
         use std::os::unix::ffi::OsStrExt;
-        if self.console().as_os_str().as_bytes().len() > SOCKET_PATH_LENGTH {
+        // A successor needs room too; told at the first start and not at the first snapshot.
+        let room = if self.0.as_os_str().as_bytes().ends_with(NEXT.as_bytes()) { 0 } else { NEXT.len() };
+        if self.console().as_os_str().as_bytes().len() + room > SOCKET_PATH_LENGTH {
             return Err(DirectoryError::TooLong(self.0.clone()));
         }
         let failed = |source| DirectoryError::Prepare { path: self.0.clone(), source };
@@ -103,5 +117,32 @@ impl RuntimeDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+}
+
+/// A runtime directory held open: its files are found whatever it is called by now. A machine whose directory was
+/// [exchanged](crate::succession::exchange) for its successor's must never speak to the successor.
+#[derive(Debug, Clone)]
+pub(crate) struct HeldDirectory {
+    files: RuntimeDirectory,
+    /// The number of this descriptor is in the path.
+    _descriptor: Arc<OwnedFd>,
+}
+
+impl HeldDirectory {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut options = std::fs::OpenOptions::new();
+        let directory = options.read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path)?;
+        let descriptor = OwnedFd::from(directory);
+        let files = RuntimeDirectory::new(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
+        Ok(HeldDirectory { files, _descriptor: Arc::new(descriptor) })
+    }
+}
+
+impl std::ops::Deref for HeldDirectory {
+    type Target = RuntimeDirectory;
+
+    fn deref(&self) -> &RuntimeDirectory {
+        &self.files
     }
 }

@@ -4,7 +4,7 @@
 //! machine has and who may own what is the caller's knowledge.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -68,6 +68,36 @@ pub struct Disk {
     pub serial: String,
     /// Whether the guest may only read.
     pub read_only: bool,
+}
+
+/// Where the guest's memory lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memory {
+    /// In a memory file of QEMU's own, without a name: a machine that will never be cloned with its memory.
+    Anonymous,
+    /// In a new file, made by [`crate::start`] with the machine's size for [`Launch::user`] alone (mode 0600). What was there under
+    /// this name is unlinked and never changed: others may map it. Its file system is memory (tmpfs), its directory lets QEMU's
+    /// user pass.
+    Shared {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A copy-on-write child of a file nobody writes any more ([`crate::memory::freeze`]) and that QEMU's user may read: what the
+    /// guest changes is the process's own.
+    Frozen {
+        /// The file, of exactly the machine's size.
+        path: PathBuf,
+    },
+}
+
+impl Memory {
+    /// The file, when it has a name.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Memory::Anonymous => None,
+            Memory::Shared { path } | Memory::Frozen { path } => Some(path),
+        }
+    }
 }
 
 /// Boot this kernel instead of what the first disk holds.
@@ -145,6 +175,8 @@ pub struct Launch {
     pub cpus: u32,
     /// The guest's memory in bytes, a multiple of 1 MiB.
     pub memory_bytes: u64,
+    /// Where that memory lives.
+    pub memory: Memory,
     /// Disks in order: `vda`, `vdb`, …
     pub disks: Vec<Disk>,
     /// A raw or ISO image the guest reads its first settings from (cloud-init's NoCloud), read-only.
@@ -165,6 +197,9 @@ pub struct Launch {
     pub limits: Limits,
     /// Start with the processors stopped; [`crate::Machine::resume`] lets them go.
     pub paused: bool,
+    /// Start as the successor of another machine: stopped, its disks not yet opened for writing, until [`crate::Machine::load_state`]
+    /// and then [`crate::Machine::resume`].
+    pub incoming: bool,
 }
 
 /// Why a [`Launch`] cannot be started.
@@ -195,13 +230,31 @@ pub enum BadLaunch {
     /// A path that cannot be given on a command line or in JSON.
     #[error("the path {} is not UTF-8 or holds a control character", .0.display())]
     Path(PathBuf),
+    /// The frozen memory cannot be looked at.
+    #[error("the frozen memory {} cannot be looked at: {why}", .path.display())]
+    MemoryMissing {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The frozen memory is not this machine's: it has another size.
+    #[error("the frozen memory {} has {found} bytes, the machine {wanted}", .path.display())]
+    MemorySize {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// [`Launch::memory_bytes`].
+        wanted: u64,
+    },
     /// A relative path: QEMU does not run in the caller's directory.
     #[error("the path {} is not absolute", .0.display())]
     Relative(PathBuf),
 }
 
 impl Launch {
-    /// Looks for what QEMU would refuse late or unclearly.
+    /// Looks for what QEMU would refuse late or unclearly. Only a frozen memory file is looked at, nothing else is touched.
     pub fn check(&self) -> Result<(), BadLaunch> {
         if self.name.chars().any(char::is_control) {
             return Err(BadLaunch::Name(self.name.clone()));
@@ -230,15 +283,30 @@ impl Launch {
         }
         let boot = self.kernel.iter().flat_map(|k| std::iter::once(&k.kernel).chain(&k.initrd));
         let files = self.disks.iter().map(|d| &d.path).chain(&self.seed).chain(boot);
-        for path in files.chain([&self.directory, &self.qemu]) {
+        let memory = self.memory.path();
+        for path in files.map(PathBuf::as_path).chain(memory).chain([self.directory.as_path(), &self.qemu]) {
             match path.to_str() {
                 Some(text) if !text.chars().any(char::is_control) => {}
-                _ => return Err(BadLaunch::Path(path.clone())),
+                _ => return Err(BadLaunch::Path(path.to_owned())),
             }
             if !path.is_absolute() {
-                return Err(BadLaunch::Relative(path.clone()));
+                return Err(BadLaunch::Relative(path.to_owned()));
             }
         }
-        Ok(())
+        match &self.memory {
+            Memory::Frozen { path } => frozen_memory(path, self.memory_bytes),
+            Memory::Anonymous | Memory::Shared { .. } => Ok(()),
+        }
     }
+}
+
+fn frozen_memory(path: &Path, wanted: u64) -> Result<(), BadLaunch> {
+    let missing = |why: String| BadLaunch::MemoryMissing { path: path.to_owned(), why };
+    // Not followed: a link could be turned to a file that somebody writes.
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| missing(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(missing("it is no ordinary file".to_owned()));
+    }
+    let found = metadata.len();
+    if found == wanted { Ok(()) } else { Err(BadLaunch::MemorySize { path: path.to_owned(), found, wanted }) }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::agent::Agent;
-use crate::directory::RuntimeDirectory;
+use crate::directory::HeldDirectory;
 use crate::exit::{Exit, Seen, judge, last_words};
 use crate::lock::{self, Holder};
 use crate::process::{Ending, ProcessFd, ProcessId};
@@ -84,11 +84,14 @@ pub struct Machine(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    directory: RuntimeDirectory,
+    directory: PathBuf,
+    files: HeldDirectory,
     process: ProcessId,
     handle: Arc<ProcessFd>,
     qmp: Qmp,
     agent: Agent,
+    /// Whether the agent is left alone.
+    paused: watch::Sender<bool>,
     exit: watch::Receiver<Option<Exit>>,
     _watcher: DropGuard,
 }
@@ -96,40 +99,44 @@ struct Inner {
 impl Machine {
     /// Takes over the machine that runs in `directory`; `None` when none does.
     pub async fn adopt(directory: &Path) -> Result<Option<Machine>, AdoptError> {
-        let directory = RuntimeDirectory::new(directory);
-        let look = |source| AdoptError::Look { directory: directory.path().to_owned(), source };
+        let look = |source| AdoptError::Look { directory: directory.to_owned(), source };
+        let files = match HeldDirectory::open(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            files => files.map_err(look)?,
+        };
         let deadline = tokio::time::Instant::now() + STARTER;
         loop {
-            match lock::holder(&directory.lock()).map_err(look)? {
+            match lock::holder(&files.lock()).map_err(look)? {
                 Holder::Nobody => return Ok(None),
                 Holder::Process(pid) => {
                     let opened = (|| Ok(ProcessFd::open(pid)?.zip(ProcessId::look_up(pid)?)))();
                     // Looked at after it was opened: it is that process, and no later one of its number.
-                    let same = lock::is_open_in(&directory.lock(), pid).map_err(look)?;
+                    let same = lock::is_open_in(&files.lock(), pid).map_err(look)?;
                     if let Some((handle, process)) = opened.map_err(look)?
                         && same
                     {
-                        return Ok(Some(Machine::watch(directory, process, handle)));
+                        return Ok(Some(Machine::watch(directory.to_owned(), files, process, handle)));
                     }
                 }
                 Holder::Starting => {}
             }
             if tokio::time::Instant::now() >= deadline {
-                return Err(AdoptError::Starting { directory: directory.path().to_owned() });
+                return Err(AdoptError::Starting { directory: directory.to_owned() });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    fn watch(directory: RuntimeDirectory, process: ProcessId, handle: ProcessFd) -> Machine {
+    fn watch(directory: PathBuf, files: HeldDirectory, process: ProcessId, handle: ProcessFd) -> Machine {
         let handle = Arc::new(handle);
-        let qmp = Qmp::new(directory.qmp());
-        let agent = Agent::new(directory.agent(), Some(qmp.clone()));
+        let qmp = Qmp::holding(files.qmp(), files.clone());
+        let (paused, is_paused) = watch::channel(false);
+        let agent = Agent::holding(files.agent(), Some(qmp.clone()), is_paused, files.clone());
         let (ended, exit) = watch::channel(None);
         let stop = CancellationToken::new();
         let watcher = Watcher {
             events: qmp.events(),
-            directory: directory.clone(),
+            files: files.clone(),
             process,
             handle: handle.clone(),
             qmp: qmp.clone(),
@@ -138,12 +145,19 @@ impl Machine {
             looks: JoinSet::new(),
         };
         tokio::spawn(watcher.run(stop.clone(), ended));
-        Machine(Arc::new(Inner { directory, process, handle, qmp, agent, exit, _watcher: stop.drop_guard() }))
+        let _watcher = stop.drop_guard();
+        Machine(Arc::new(Inner { directory, files, process, handle, qmp, agent, paused, exit, _watcher }))
     }
 
-    /// Its runtime directory.
+    /// Its runtime directory, as it was called when the machine was taken over. After an [exchange](crate::succession::exchange)
+    /// everything else of this handle still means the same machine; this name is the other one's.
     pub fn directory(&self) -> &Path {
-        self.0.directory.path()
+        &self.0.directory
+    }
+
+    /// Where its files are, whatever the directory is called by now.
+    pub(crate) fn place(&self) -> &Path {
+        self.0.files.path()
     }
 
     /// Its process.
@@ -176,7 +190,7 @@ impl Machine {
         let mut exit = self.0.exit.clone();
         let told = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
         // The watcher ends only after it has told; when its runtime is gone, nobody is left who could.
-        told.unwrap_or_else(|| Exit::Unknown { last_words: last_words(self.directory()) })
+        told.unwrap_or_else(|| Exit::Unknown { last_words: last_words(self.place()) })
     }
 
     /// How it ended; `None` while it runs.
@@ -189,14 +203,35 @@ impl Machine {
         status(&self.0.qmp).await
     }
 
-    /// Stops the processors. Fine when they are stopped.
+    /// Stops the processors. Fine when they are stopped. Calls of the agent wait until [`Machine::resume`].
     pub async fn pause(&self) -> Result<(), QmpError> {
-        self.0.qmp.execute("stop", None).await.map(drop)
+        self.0.paused.send_replace(true);
+        let stopped = self.0.qmp.execute("stop", None).await.map(drop);
+        if stopped.is_err() {
+            self.0.paused.send_replace(false);
+        }
+        stopped
     }
 
-    /// Lets the processors go on, also after a full disk has been relieved. Fine when they run.
+    /// Leaves the agent alone until [`Machine::resume`], also when the machine was paused by another handle.
+    pub(crate) fn hold_agent(&self) {
+        self.0.paused.send_replace(true);
+    }
+
+    /// Lets the processors go on, also with disks that [`Machine::save_state`] gave up, and after a full disk has been relieved. Fine when they run.
     pub async fn resume(&self) -> Result<(), QmpError> {
-        self.0.qmp.execute("cont", None).await.map(drop)
+        let goes_on = self.0.qmp.execute("cont", None).await.map(drop);
+        if goes_on.is_ok() {
+            self.0.paused.send_replace(false);
+        }
+        goes_on
+    }
+
+    /// Plugs the cable of the network interface of that index in, or out: out, no frame comes or goes, and the guest sees it. A state
+    /// that is loaded ([`Machine::load_state`]) brings its own; a new process has all of them plugged in.
+    pub async fn set_link(&self, interface: usize, up: bool) -> Result<(), QmpError> {
+        let arguments = serde_json::json!({ "name": format!("net{interface}"), "up": up });
+        self.0.qmp.execute("set_link", Some(arguments)).await.map(drop)
     }
 
     /// Resets the machine, as its reset button would.
@@ -238,7 +273,7 @@ async fn status(qmp: &Qmp) -> Result<Status, QmpError> {
 /// The task beside each handle: notes what matters for the exit, ends a machine whose guest powered off, trims the log.
 struct Watcher {
     events: broadcast::Receiver<Event>,
-    directory: RuntimeDirectory,
+    files: HeldDirectory,
     process: ProcessId,
     handle: Arc<ProcessFd>,
     qmp: Qmp,
@@ -280,16 +315,16 @@ impl Watcher {
             }
         };
         let _ = tokio::time::timeout(LAST_EVENTS, self.drain()).await;
-        let group = Record::read(&self.directory).filter(|record| record.process == self.process);
+        let group = Record::read(&self.files).filter(|record| record.process == self.process);
         if let Some(group) = group.and_then(|record| Some((record.cgroup?, record.out_of_memory_kills))) {
             self.seen.out_of_memory = cgroup::detect().out_of_memory_kills(&group.0) > group.1;
         }
-        judge(ending, self.seen, last_words(self.directory.path()))
+        judge(ending, self.seen, last_words(self.files.path()))
     }
 
     /// Keeps both logs small: a guest can make QEMU complain without end just as it can print without end.
     fn trim(&self) {
-        for log in [self.directory.console_log(), self.directory.qemu_log()] {
+        for log in [self.files.console_log(), self.files.qemu_log()] {
             if let Err(error) = console::trim_file(&log, console::KEPT) {
                 tracing::warn!(log = %log.display(), %error, "log not trimmed");
             }

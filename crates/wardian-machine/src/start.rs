@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,11 +17,13 @@ use crate::cgroup::{self, CgroupError};
 use crate::command_line::{Descriptors, command_line};
 use crate::directory::{DirectoryError, RuntimeDirectory};
 use crate::exit::Exit;
-use crate::launch::{BadLaunch, Launch};
+use crate::launch::{BadLaunch, Launch, Memory, User};
 use crate::lock;
 use crate::machine::{AdoptError, Machine};
 use crate::process::ProcessId;
+use crate::qmp::QmpError;
 use crate::spawn::{Child, groups_for, spawn};
+use crate::state;
 
 /// How long QEMU may take from exec to its first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(60);
@@ -146,7 +148,7 @@ impl Record {
 
 /// Starts the machine and waits until QEMU's monitor answers. Needs root when [`Launch::user`] is given.
 pub async fn start(launch: Launch) -> Result<Started, StartError> {
-    let name = launch.name.clone();
+    let (name, incoming) = (launch.name.clone(), launch.incoming);
     launch.check().map_err(|source| StartError::Launch { name: name.clone(), source })?;
     let directory = RuntimeDirectory::new(&launch.directory);
     let spawned = tokio::task::spawn_blocking(move || launch_process(launch)).await;
@@ -161,7 +163,7 @@ pub async fn start(launch: Launch) -> Result<Started, StartError> {
     };
     tokio::select! {
         biased;
-        answered = machine.qmp().execute_within("query-status", None, FIRST_ANSWER) => match answered {
+        answered = first_answer(&machine, incoming) => match answered {
             Ok(_) => Ok(Started { process: machine.process(), machine, unenforced }),
             Err(_) => {
                 // Either it ended, then its exit says why, or it is stuck, then it must not be left behind.
@@ -178,6 +180,11 @@ pub async fn start(launch: Launch) -> Result<Started, StartError> {
     }
 }
 
+async fn first_answer(machine: &Machine, incoming: bool) -> Result<(), QmpError> {
+    machine.qmp().execute_within("query-status", None, FIRST_ANSWER).await?;
+    if incoming { state::await_incoming(machine.qmp()).await } else { Ok(()) }
+}
+
 /// Everything up to exec; blocks. Gives what is not enforced.
 fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
     let name = launch.name.clone();
@@ -191,6 +198,10 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
     let Some(lock) = lock::take(&directory.lock()).map_err(io_at(directory.lock()))? else {
         return Err(StartError::Running { name, directory: launch.directory });
     };
+    if let Memory::Shared { path } = &launch.memory {
+        // Only now: nobody else starts this machine.
+        new_memory(path, launch.memory_bytes, launch.user).map_err(io_at(path.clone()))?;
+    }
     let listen = |path: PathBuf| listen(&path).map_err(io_at(path));
     let (qmp, agent, console) = (listen(directory.qmp())?, listen(directory.agent())?, listen(directory.console())?);
     let console_log = fresh(&directory.console_log(), true).map_err(io_at(directory.console_log()))?;
@@ -198,7 +209,12 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
     let (group, out_of_memory_kills) = match &launch.cgroup {
         Some(group) => {
             let hierarchy = cgroup::detect();
-            let made = hierarchy.create(group, &launch.limits, launch.memory_bytes);
+            let guest = match launch.memory {
+                // What the group was charged for the file it was born from, and the same again if the guest writes it all.
+                Memory::Frozen { .. } => launch.memory_bytes.saturating_mul(2),
+                Memory::Anonymous | Memory::Shared { .. } => launch.memory_bytes,
+            };
+            let made = hierarchy.create(group, &launch.limits, guest);
             let made = made.map_err(|source| StartError::Cgroup { name: name.clone(), source })?;
             (made, hierarchy.out_of_memory_kills(group))
         }
@@ -222,6 +238,7 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
         user: launch.user,
         supplementary: groups_for(launch.accelerator),
         oom_score_adjust: launch.limits.oom_score_adjust,
+        small_pages: matches!(launch.memory, Memory::Frozen { .. }),
         isolate_network: nix::unistd::geteuid().is_root(),
     };
     let pid = match spawn(&launch.qemu, &arguments, child) {
@@ -239,6 +256,20 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
         }
     }
     Ok(group.unenforced)
+}
+
+/// An empty memory file under this name. What was there stays what it is for those who map it.
+fn new_memory(path: &Path, bytes: u64, user: Option<User>) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_len(bytes)?;
+    match user {
+        Some(user) => fchown(&file, Some(user.uid), Some(user.gid)),
+        None => Ok(()),
+    }
 }
 
 /// A listening socket at `path` that only its maker can connect to.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 use wardian_machine::{
-    Accelerator, BadLaunch, Descriptors, Disk, DiskFormat, Interface, KernelBoot, Launch, Limits, MACHINE_TYPE,
+    Accelerator, BadLaunch, Descriptors, Disk, DiskFormat, Interface, KernelBoot, Launch, Limits, MACHINE_TYPE, Memory,
     command_line,
 };
 
@@ -18,6 +18,7 @@ fn small() -> Launch {
         cpu_model: None,
         cpus: 1,
         memory_bytes: 192 << 20,
+        memory: Memory::Anonymous,
         disks: Vec::new(),
         seed: None,
         kernel: None,
@@ -28,6 +29,7 @@ fn small() -> Launch {
         cgroup: None,
         limits: Limits::default(),
         paused: false,
+        incoming: false,
     }
 }
 
@@ -89,6 +91,22 @@ fn machine_with_everything() {
 }
 
 #[test]
+fn memory_in_a_file_is_shared_by_one_and_private_to_its_children() {
+    let path = PathBuf::from("/dev/shm/wardian/a,b");
+    let with = |memory, incoming| {
+        let lines = text(&Launch { memory, incoming, ..small() });
+        let told = |line: &&str| ["id=memory", "-incoming", "-S"].iter().any(|part| line.contains(part));
+        lines.lines().filter(told).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(with(Memory::Shared { path: path.clone() }, false), @"-object memory-backend-file,id=memory,size=192M,mem-path=/dev/shm/wardian/a,,b,share=on");
+    insta::assert_snapshot!(with(Memory::Frozen { path }, true), @r"
+    -object memory-backend-file,id=memory,size=192M,mem-path=/dev/shm/wardian/a,,b,share=off,readonly=on,rom=off
+    -S
+    -incoming defer
+    ");
+}
+
+#[test]
 fn slot_of_a_network_card_does_not_depend_on_disks() {
     let card = || Interface { mac: [2; 6], tap: std::fs::File::open("/dev/null").unwrap().into(), mtu: None };
     let slot = |launch: &Launch| {
@@ -122,5 +140,23 @@ fn settings_qemu_would_refuse_late_are_refused_early() {
         assert_eq!(refused(&|l| l.disks = vec![disk("/d", serial)]), BadLaunch::Serial(serial.to_owned()));
     }
     assert_eq!(refused(&|l| l.disks = vec![disk("d.qcow2", "x")]), BadLaunch::Relative(PathBuf::from("d.qcow2")));
+    let shared = |path: &str| Memory::Shared { path: PathBuf::from(path) };
+    assert_eq!(refused(&|l| l.memory = shared("m")), BadLaunch::Relative(PathBuf::from("m")));
+    assert_eq!(refused(&|l| l.memory = shared("/m\n")), BadLaunch::Path(PathBuf::from("/m\n")));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(191 << 20).unwrap();
+    let frozen = |path: &std::path::Path| Memory::Frozen { path: path.to_owned() };
+    let size = refused(&|l| l.memory = frozen(file.path()));
+    let path = file.path().to_owned();
+    assert_eq!(size, BadLaunch::MemorySize { path, found: 191 << 20, wanted: 192 << 20 });
+    file.as_file().set_len(192 << 20).unwrap();
+    Launch { memory: frozen(file.path()), ..small() }.check().unwrap();
+    let link = file.path().with_extension("link");
+    std::os::unix::fs::symlink(file.path(), &link).unwrap();
+    let refused_link = refused(&|l| l.memory = frozen(&link));
+    std::fs::remove_file(&link).unwrap();
+    assert!(matches!(refused_link, BadLaunch::MemoryMissing { .. }), "{refused_link}");
+    let missing = refused(&|l| l.memory = frozen(&link));
+    assert!(missing.to_string().contains("No such file"), "{missing}");
     assert_eq!(refused(&|l| l.seed = Some("/a\nb".into())), BadLaunch::Path(PathBuf::from("/a\nb")));
 }

@@ -1,68 +1,15 @@
-//! A real guest with a real agent: the micro image as `cargo xtask images` makes it, or another one named by `WARDIAN_MICRO`
-//! (a directory with `kernel`, `initrd`, `disk.qcow2` and `image.json`). Without it these tests fail, and say so.
+//! A real guest with a real agent: what is asked of it, and how it ends.
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use common::micro::{BOOT, exec, image, micro, ready};
 use common::{NOBODY, Place, ended, wait_for};
 use wardian_machine::accelerator::{DEFAULT_LIMIT, prove};
 use wardian_machine::agent::{Exec, FsStatus};
-use wardian_machine::{
-    Accelerator, AgentError, Deadlines, Disk, DiskFormat, Exit, KernelBoot, Launch, Machine, MachineEvent,
-    ShutdownStep, start,
-};
-
-const BOOT: Duration = Duration::from_secs(60);
-
-fn image() -> PathBuf {
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/wardian-images/micro");
-    let image = std::env::var_os("WARDIAN_MICRO").map_or_else(usual, PathBuf::from);
-    image
-        .canonicalize()
-        .expect("there is no micro image: make it with `cargo xtask images` or name it with WARDIAN_MICRO")
-}
-
-/// A machine of the micro image with an overlay of its own.
-async fn micro(place: &Place) -> Launch {
-    let image = image();
-    let path = place.path().join("overlay.qcow2");
-    let base = image.join("disk.qcow2");
-    let made = tokio::process::Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
-        .args([&base, &path])
-        .status()
-        .await
-        .unwrap();
-    assert!(made.success());
-    std::os::unix::fs::chown(&path, Some(NOBODY.uid), Some(NOBODY.gid)).unwrap();
-    let description = std::fs::read(image.join("image.json")).unwrap();
-    let description: serde_json::Value = serde_json::from_slice(&description).unwrap();
-    let kernel = KernelBoot {
-        kernel: image.join("kernel"),
-        initrd: Some(image.join("initrd")),
-        command_line: description["command-line"].as_str().unwrap().to_owned(),
-    };
-    let disk = Disk { path, format: DiskFormat::Qcow2, serial: "root".to_owned(), read_only: false };
-    Launch { disks: vec![disk], kernel: Some(kernel), memory_bytes: 192 << 20, ..place.launch() }
-}
-
-/// Waits until the agent answers.
-async fn ready(machine: &Machine) {
-    let wait = async {
-        while let Err(error) = machine.agent().ping(Duration::from_secs(5)).await {
-            assert!(error.is_absence(), "{error}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(BOOT, wait).await.expect("the guest's agent comes up");
-}
-
-fn exec(argv: &[&str]) -> Exec {
-    let argv = argv.iter().map(|&word| word.to_owned()).collect();
-    Exec { argv, timeout: Duration::from_secs(30), ..Exec::default() }
-}
+use wardian_machine::{Accelerator, AgentError, Deadlines, Exit, Machine, MachineEvent, ShutdownStep, start};
 
 #[tokio::test]
 async fn agent_does_all_it_is_asked() {
@@ -105,9 +52,15 @@ async fn agent_does_all_it_is_asked() {
     assert!(matches!(agent.read_file("/nowhere", &mut back).await, Err(AgentError::Refused { .. })));
 
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
-    agent.set_time(then).await.unwrap();
+    agent.set_time(then, BOOT).await.unwrap();
     let now = agent.time().await.unwrap();
     assert!(now.duration_since(then).unwrap() < Duration::from_secs(60), "{now:?}");
+
+    agent.reseed(&[0x5a; 64], BOOT).await.unwrap();
+    let short = Duration::from_nanos(1);
+    // How far it gets in no time at all, and so what it is told, is chance.
+    assert!(agent.reseed(&[1; 64], short).await.is_err());
+    assert!(agent.set_time(then, short).await.is_err());
 
     assert_eq!(agent.fs_status().await.unwrap(), FsStatus::Thawed);
     agent.fs_freeze().await.unwrap();

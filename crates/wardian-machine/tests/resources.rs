@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use common::{Place, ended, wait_for};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use wardian_machine::cgroup::detect;
-use wardian_machine::{Disk, DiskFormat, Exit, Interface, Launch, Limits, MachineEvent, RunState, StartError, start};
+use wardian_machine::cgroup::{Controller, detect};
+use wardian_machine::{
+    Disk, DiskFormat, Exit, Interface, Launch, Limits, MachineEvent, Memory, RunState, StartError, start, succession,
+};
 
 /// A cgroup of one test; removed with its parent, also when the test fails.
 struct Group(String);
@@ -46,6 +48,30 @@ async fn machine_lives_in_its_cgroup_from_the_start() {
     ended(&started.machine).await;
     detect().remove(&group.0).unwrap();
     detect().remove(&group.0).unwrap();
+}
+
+#[tokio::test]
+async fn successor_joins_the_group_and_raises_its_limit() {
+    let group = group("joins");
+    let place = Place::new();
+    let path = place.path().join("memory");
+    let with = |memory| Launch { cgroup: Some(group.0.clone()), memory, ..place.launch() };
+    let source = start(with(Memory::Shared { path: path.clone() })).await.unwrap();
+    let memory = detect().mounts().iter().find(|m| m.controllers.contains(&Controller::Memory)).unwrap().root.clone();
+    let file = if detect().is_version_2() { "memory.max" } else { "memory.limit_in_bytes" };
+    let limit = || std::fs::read_to_string(memory.join(&group.0).join(file)).unwrap().trim().parse::<u64>().unwrap();
+    assert_eq!(limit(), (32 << 20) + (512 << 20));
+    wardian_machine::memory::freeze(&path).unwrap();
+    let directory = succession::prepare(place.runtime().path()).unwrap();
+    let successor = start(Launch { directory, incoming: true, ..with(Memory::Frozen { path }) }).await.unwrap();
+    assert_eq!(limit(), (64 << 20) + (512 << 20));
+    let inside = std::fs::read_to_string(memory.join(&group.0).join("cgroup.procs")).unwrap();
+    for process in [source.process, successor.process] {
+        assert!(inside.lines().any(|line| line == process.pid.to_string()), "{inside}");
+    }
+    succession::end_other(place.runtime().path()).await.unwrap();
+    source.machine.kill().unwrap();
+    ended(&source.machine).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The record of a cut: one moment of all disks of an environment, from which clones start.
+//! The record of a cut: one moment of all machines of an environment, from which clones and restores start.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,11 +8,12 @@ use crate::{
     environment::Problem,
     id::{CutId, EnvironmentId},
     machine::Disk,
+    memory::FrozenMemory,
     name::{EnvironmentName, MachineName},
     record::Record,
 };
 
-/// A cut through an environment's disks. Asked for by a clone, made by the source's controller.
+/// A cut through an environment. Asked for by a clone or a snapshot, made by the source's controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CutRecord {
@@ -22,6 +23,9 @@ pub struct CutRecord {
     pub source: EnvironmentName,
     /// That environment's id.
     pub source_id: EnvironmentId,
+    /// Whether the memory of the machines that run belongs to it.
+    #[serde(default)]
+    pub memory: bool,
     /// How far it is.
     pub phase: CutPhase,
 }
@@ -54,6 +58,12 @@ pub enum CutPhase {
         disks: IndexMap<MachineName, Disk>,
         /// Machines whose file systems were frozen by their agent during the cut.
         quiesced: Vec<MachineName>,
+        /// The memory of each machine that ran, where that was wanted.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        memories: IndexMap<MachineName, FrozenMemory>,
+        /// How long the machines stood, in microseconds; the longest of them.
+        #[serde(default)]
+        pause_us: u64,
     },
     /// Could not be made.
     Failed {

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     claim::Claimed,
-    id::{CutId, EnvironmentId, OperationId},
+    id::{CutId, EnvironmentId, OperationId, SnapshotId},
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
-    name::{EnvironmentName, MachineName},
+    name::{EnvironmentName, MachineName, SnapshotName},
     record::Record,
-    spec::{EnvironmentSpec, Fence, Protocol},
+    spec::{EnvironmentSpec, Fence, IsolationMode, Protocol},
 };
 
 /// An environment. Requests change `desired`, `fence` and `exposed`; its controller changes `phase`.
@@ -45,6 +45,19 @@ pub struct EnvironmentRecord {
     pub desired: Desired,
     /// Counts the requests to run; a machine whose own count is behind gets started (once).
     pub run: u32,
+    /// The restore it was last asked for; its machines go back to that cut, all of them before any goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<Restore>,
+    /// The snapshot its present state comes from; the parent of the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// When it shall be removed by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub expires: Option<Timestamp>,
+    /// Whose it is, as its maker said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// What it is.
     pub phase: EnvironmentPhase,
     /// The request its controller is carrying out.
@@ -68,6 +81,18 @@ impl EnvironmentRecord {
         std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(ports)
     }
 
+    /// Whether that machine has a second interface, on the lab network. One without an outside has none.
+    #[must_use]
+    pub fn has_second_interface(&self, machine: &MachineName) -> bool {
+        self.has_second_interfaces() && self.spec.has_outside(machine)
+    }
+
+    /// Whether machines have a second interface, on the lab network.
+    #[must_use]
+    pub fn has_second_interfaces(&self) -> bool {
+        self.spec.isolation.mode == IsolationMode::DualInterface
+    }
+
     /// Where the environment of that name is kept.
     #[must_use]
     pub fn key_of(name: &EnvironmentName) -> String {
@@ -87,9 +112,31 @@ pub enum Origin {
         name: EnvironmentName,
         /// That environment.
         id: EnvironmentId,
-        /// The cut its disks start from.
+        /// The snapshot of it, when it was cloned from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotName>,
+        /// Whether its machines boot even where the cut has memory to go on from.
+        #[serde(default)]
+        boot: bool,
+        /// The cut its machines start from.
         cut: CutId,
     },
+}
+
+/// A request to go back to a cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Restore {
+    /// Counts the restores of this environment; a machine whose own count is behind still has to go back.
+    pub number: u32,
+    /// The cut to go back to.
+    pub cut: CutId,
+    /// The snapshot's name, for messages.
+    pub snapshot: SnapshotName,
+    /// When it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub at: Option<Timestamp>,
 }
 
 /// Both identities of a machine, and what the host needs to tell it from others.
@@ -139,6 +186,8 @@ pub enum Desired {
     Running,
     /// No machine running; disks kept.
     Stopped,
+    /// No machine running; disks kept, and the memory to go on from.
+    Suspended,
     /// Gone, with all that belongs to it.
     Removed,
 }
@@ -161,6 +210,10 @@ pub enum EnvironmentPhase {
     Stopping,
     /// No machine runs.
     Stopped,
+    /// Machines are stopped where they are, or their memory is being written to disk.
+    Suspending,
+    /// No machine runs; the memory of those that did is on disk.
+    Suspended,
     /// Machines, network and disks are being removed.
     Removing,
     /// Could not become what it shall be.
@@ -182,6 +235,8 @@ impl EnvironmentPhase {
             Self::Degraded => "degraded",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Removing => "removing",
             Self::Failed { .. } => "failed",
         }

@@ -85,8 +85,16 @@ id! {
     LayerId
 }
 id! {
-    /// One consistent cut through the disks of an environment.
+    /// One consistent cut through an environment: its disks, and its memory where that is wanted.
     CutId
+}
+id! {
+    /// The memory of one machine: a file that it writes, or one that nobody writes any more.
+    MemoryId
+}
+id! {
+    /// One snapshot. A later one of the same name gets another id.
+    SnapshotId
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! * [`name`], [`id`], [`mac`], [`size`], [`span`]: the small values everything is made of;
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
-//! * [`environment`], [`machine`], [`image`], [`claim`], [`cut`], [`operation`], [`event`], [`host`]: the records in the store;
+//! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
 //! * [`record`]: what makes a type a record, and where it is kept.
 
 pub mod claim;
@@ -17,10 +17,12 @@ pub mod identity;
 pub mod image;
 pub mod mac;
 pub mod machine;
+pub mod memory;
 pub mod name;
 pub mod operation;
 pub mod record;
 pub mod size;
+pub mod snapshot;
 pub mod span;
 pub mod spec;
 

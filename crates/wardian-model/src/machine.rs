@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     environment::Problem,
-    id::{EnvironmentId, LayerId},
+    id::{EnvironmentId, LayerId, MemoryId},
+    memory::FrozenMemory,
     name::{EnvironmentName, MachineName},
     record::Record,
 };
@@ -27,10 +28,26 @@ pub struct MachineRecord {
     pub generation: String,
     /// The last request to run (see [`crate::environment::EnvironmentRecord::run`]) that it was started for.
     pub run: u32,
+    /// The file its process has as its memory: its own, or the frozen one it is a copy-on-write child of. Written down
+    /// before the file is made, and kept until the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryId>,
+    /// The memory its next start goes on from; it boots when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<FrozenMemory>,
+    /// Whether that memory is on disk and need not be kept at hand until the next start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saved: bool,
+    /// The last restore its disk and memory were taken from (see [`crate::environment::Restore::number`]).
+    #[serde(default)]
+    pub restored: u32,
     /// What it is.
     pub phase: MachinePhase,
     /// What its guest agent last said.
     pub agent: AgentState,
+    /// Its second interface, where it has one (`mode: dual-interface`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondInterface>,
 }
 
 impl Record for MachineRecord {
@@ -189,4 +206,39 @@ pub enum AgentState {
     },
     /// It has not answered since the machine got ready. Everything that doesn't need it works.
     Silent,
+}
+
+/// How far a machine's second interface, the one on the lab network, has come.
+///
+/// A machine that goes on from memory still has the hardware address of the instance that memory is of. So its link is down until the
+/// guest has been given its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum SecondInterface {
+    /// The machine booted with its own addresses, so the link is up; the guest has not been told of the other machines yet.
+    New {
+        /// Why it could not be told; nothing when it was not tried yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The link is down.
+    Held {
+        /// Why it still is; nothing when it was not tried yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The guest has its addresses and knows the other machines; the link is up.
+    Set,
+}
+
+impl SecondInterface {
+    /// The same with the reason why it has come no further.
+    #[must_use]
+    pub fn because(&self, reason: impl Into<String>) -> Self {
+        match self {
+            Self::New { .. } => Self::New { why: Some(reason.into()) },
+            Self::Held { .. } => Self::Held { why: Some(reason.into()) },
+            Self::Set => Self::Set,
+        }
+    }
 }

@@ -151,6 +151,10 @@ name! {
     ImageName, "image name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }
 name! {
+    /// The name of a snapshot; unique in its environment.
+    SnapshotName, "snapshot name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+}
+name! {
     /// The computer name a guest carries.
     Hostname, "hostname", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }

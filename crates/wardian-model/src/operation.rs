@@ -63,8 +63,14 @@ pub enum OperationKind {
     Start,
     /// Stop them.
     Down,
+    /// Stop them where they are, with their memory on disk.
+    Suspend,
     /// Remove an environment.
     Remove,
+    /// Take a snapshot of an environment.
+    Snapshot,
+    /// Go back to a snapshot.
+    Restore,
 }
 
 impl OperationKind {
@@ -76,7 +82,10 @@ impl OperationKind {
             Self::Clone => "clone",
             Self::Start => "start",
             Self::Down => "down",
+            Self::Suspend => "suspend",
             Self::Remove => "rm",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
         }
     }
 }

@@ -10,8 +10,8 @@ use wardian_model::{
     size::ByteSize,
     span::Span,
     spec::{
-        CloudInit, EnvironmentSpec, Expose, Fence, HttpProbe, IsolationMode, IsolationSpec, Limits, MachineSpec,
-        NetworkSpec, Probe, Protocol, Readiness,
+        CloudInit, EnvironmentSpec, Expose, Fence, GenerationId, HttpProbe, IsolationMode, IsolationSpec, Limits,
+        MachineSpec, NetworkSpec, Probe, Protocol, Readiness, Role,
     },
 };
 
@@ -38,7 +38,7 @@ fn readiness() -> impl Strategy<Value = Readiness> {
 
 fn machine() -> impl Strategy<Value = MachineSpec> {
     let first = (
-        label(),
+        (label(), option::of(Just(Role::DomainController))),
         option::of(label()),
         any::<u64>(),
         any::<u8>(),
@@ -51,10 +51,16 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
         readiness(),
         option::of((collection::vec(any::<String>(), 0..2), option::of(any::<String>()))),
         option::of(any::<u32>()),
+        any::<bool>(),
+        collection::vec("[ -~]{1,12}", 0..2),
     );
     (first, second).prop_map(
-        |((image, hostname, memory, cpus, disk, address, mac), (after, ready, cloud_init, cpu_percent))| MachineSpec {
+        |(
+            ((image, role), hostname, memory, cpus, disk, address, mac),
+            (after, ready, cloud_init, cpu_percent, keeps, depends_outside),
+        )| MachineSpec {
             image: ImageName::new(image).unwrap(),
+            role,
             hostname: hostname.map(|name| Hostname::new(name).unwrap()),
             memory: ByteSize::bytes(memory),
             cpus,
@@ -65,6 +71,8 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
             ready,
             cloud_init: cloud_init.map(|(ssh_keys, user_data)| CloudInit { ssh_keys, user_data }),
             limits: Limits { cpu_percent },
+            generation_id: if keeps { GenerationId::Keep } else { GenerationId::Fresh },
+            depends_outside,
         },
     )
 }
@@ -95,6 +103,7 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
                 subnet: Ipv4Net::new(address, prefix).unwrap(),
             },
             isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, expose },
+            depends_outside: Vec::new(),
         }
     })
 }
@@ -102,11 +111,12 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
 /// The same with everything the checks would refuse taken away.
 fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
     spec.network.subnet = Ipv4Net::new([10, spec.network.subnet.addr().octets()[1], 0, 0].into(), 16).unwrap();
-    let mut before = Vec::new();
+    let (mut before, mut reachable) = (Vec::new(), Vec::new());
     for (n, (name, machine)) in spec.machines.iter_mut().enumerate() {
         machine.memory = machine.memory.max(ByteSize::mib(16));
         machine.disk = machine.disk.map(|disk| disk.max(ByteSize::mib(1)));
         machine.cpus = machine.cpus.max(1);
+        machine.depends_outside.retain(|what| !what.trim().is_empty());
         machine.hostname = machine.hostname.take().map(|_| Hostname::new(format!("a-long-hostname-{n}")).unwrap());
         machine.address = machine.address.map(|_| spec.network.subnet.hosts().nth(n + 9).unwrap());
         machine.mac = machine.mac.map(|_| MacAddress::local(n.try_into().unwrap()));
@@ -115,9 +125,13 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
         for key in machine.cloud_init.iter_mut().flat_map(|it| &mut it.ssh_keys) {
             *key = format!("ssh-ed25519 {}", key.replace(char::is_control, " "));
         }
+        if n > 0 {
+            machine.role = None;
+        }
         before.push(name.clone());
+        reachable.extend(machine.role.is_none().then(|| name.clone()));
     }
-    let expose = spec.isolation.expose.drain(..).zip(&before);
+    let expose = spec.isolation.expose.drain(..).zip(&reachable);
     spec.isolation.expose = expose.map(|(expose, name)| Expose { machine: name.clone(), at: None, ..expose }).collect();
     spec
 }

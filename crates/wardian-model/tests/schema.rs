@@ -55,7 +55,7 @@ fn every_file_in_the_reference_can_be_read() {
     let text = fs::read_to_string(&path).unwrap();
     let blocks: Vec<&str> =
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         let file = file::read(block, "environment-file.md").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(file.warnings, []);

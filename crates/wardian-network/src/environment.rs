@@ -4,17 +4,19 @@ use std::{io, path::Path};
 
 use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteType;
-use wardian_model::id::EnvironmentId;
-use wardian_plan::network::{NetworkPlan, TapPlan};
+use wardian_model::{id::EnvironmentId, mac::MacAddress};
+use wardian_plan::network::NetworkPlan;
 
 use crate::{
     error::NetworkError,
     kernel::{
         message::{Link, LinkChange, MAIN_TABLE, Route},
         namespace::{self, Namespace},
+        netfilter::Netfilter,
         netlink::Netlink,
         nft, sysctl,
     },
+    taps,
 };
 
 /// The routing table of an environment's namespace that knows the edge alone.
@@ -70,13 +72,13 @@ impl Changes {
 pub struct Observed {
     /// The namespace.
     pub namespace: bool,
-    /// The switch, up.
+    /// The switch, up; both, where there is a second one.
     pub bridge: bool,
     /// Both ends of the edge, up and belonging to one another.
     pub edge: bool,
     /// The rules of the plan, unchanged since this process loaded them.
     pub rules: bool,
-    /// The plan's taps that exist now: those of machines that run.
+    /// The plan's taps that exist now: those of machines that run, and of their successors.
     pub taps: Vec<String>,
 }
 
@@ -88,10 +90,21 @@ impl Observed {
     }
 }
 
+/// Settings of conntrack, which are there once rules that need it are loaded.
+const TRACKING: &[(&str, &str)] = &[
+    // A segment of a connection nobody knows is no new connection; see the rules.
+    ("netfilter/nf_conntrack_tcp_loose", "0"),
+    // Only such segments shall be called invalid, and be answered by a reset, not one that came late or twice.
+    ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
+];
+
+/// The tables of ours in an environment's namespace.
+const TABLES: [&str; 2] = ["inet wardian", "bridge wardian"];
+
 /// Doors into an environment's namespace that stay usable from any thread.
 struct Inside {
     netlink: Netlink,
-    generation: nft::Generation,
+    netfilter: Netfilter,
 }
 
 impl Inside {
@@ -99,7 +112,7 @@ impl Inside {
     fn open() -> Result<Self, NetworkError> {
         Ok(Self {
             netlink: Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))?,
-            generation: nft::Generation::open().map_err(NetworkError::kernel("open an nftables socket"))?,
+            netfilter: Netfilter::open().map_err(NetworkError::kernel("open an nftables socket"))?,
         })
     }
 }
@@ -113,6 +126,9 @@ pub(crate) fn ensure(
 ) -> Result<(Changes, nft::Loaded), NetworkError> {
     let mut changes = Changes::default();
     let mut daemon = Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))?;
+    if plan.second.is_some() && !sysctl::is_there("bridge/bridge-nf-call-iptables") {
+        return Err(NetworkError::NoBridgeFilter);
+    }
     let lab = &plan.edge.lab_bridge;
     let lab = daemon
         .link(lab)
@@ -133,7 +149,7 @@ pub(crate) fn ensure(
             settings(&mut changes)?;
         }
         let inside = Inside::open()?;
-        let same = nft::Loaded::holds(loaded, &plan.nftables, &inside.generation)
+        let same = nft::Loaded::holds(loaded, &plan.nftables, &inside.netfilter)
             .map_err(NetworkError::kernel("ask for the generation of rules"))?;
         let whose = format!("environment {}", plan.environment);
         let loading = if same { None } else { Some(nft::start(whose, &plan.nftables)?) };
@@ -143,25 +159,36 @@ pub(crate) fn ensure(
     let made = links(plan, &lab, &mut daemon, &mut inside.netlink, &namespace, owner, &mut changes);
     if let Some(loading) = loading {
         // Waited for in any case: no process may be left behind.
-        loading.finish()?;
+        if let Err(error @ NetworkError::Nft { .. }) = loading.finish() {
+            tracing::warn!(%error, "replacing the rules as a whole; their counters begin anew");
+            namespace.run_blocking("replace an environment's rules", || {
+                nft::replace(format!("environment {}", plan.environment), &TABLES, &plan.nftables)
+            })?;
+        }
         changes.note("loaded the rules");
     }
-    let (bridge, edge) = made?;
-    open_edge(plan, &mut inside.netlink, &edge, &mut changes)
+    let Links { bridge, second, edge } = made?;
+    namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;
+    open_edge(plan, &mut inside.netlink, second, &edge, &mut changes)
         .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
-    pin_taps(plan, &mut inside.netlink, bridge, &mut changes)?;
+    taps::pin_all(plan, &mut inside.netlink, bridge, second, &mut changes)?;
 
-    let loaded = nft::Loaded::now(&plan.nftables, &inside.generation)
+    let loaded = nft::Loaded::now(&plan.nftables, &inside.netfilter)
         .map_err(NetworkError::kernel("ask for the generation of rules"))?;
     Ok((changes, loaded))
 }
 
-fn settings(changes: &mut Changes) -> Result<(), NetworkError> {
-    for (key, value) in SETTINGS {
+fn set_all(settings: &[(&str, &str)], changes: &mut Changes) -> Result<(), NetworkError> {
+    for (key, value) in settings {
         if sysctl::set(key, value)? {
             changes.note(format!("set {key}"));
         }
     }
+    Ok(())
+}
+
+fn settings(changes: &mut Changes) -> Result<(), NetworkError> {
+    set_all(SETTINGS, changes)?;
     for (key, value) in OPTIONAL {
         if sysctl::set_if_there(key, value)? {
             changes.note(format!("set {key}"));
@@ -170,7 +197,17 @@ fn settings(changes: &mut Changes) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// The switch and the pair. The inner end stays down if it was. Answers the switch's index and the inner end.
+/// What [`links`] made.
+struct Links {
+    /// Index of the switch.
+    bridge: u32,
+    /// Index of the second one.
+    second: Option<u32>,
+    /// The edge's inner end.
+    edge: Link,
+}
+
+/// The switches and the pair. The inner end stays down if it was.
 fn links(
     plan: &NetworkPlan,
     lab: &Link,
@@ -179,35 +216,18 @@ fn links(
     namespace: &Namespace,
     owner: &str,
     changes: &mut Changes,
-) -> Result<(u32, Link), NetworkError> {
+) -> Result<Links, NetworkError> {
     let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
-    let name = &plan.bridge.name;
-    let doing = || NetworkError::kernel(format!("make switch {name} of environment {}", plan.environment));
-    let bridge = match all.iter().find(|l| l.name == *name) {
-        Some(link) if link.is_bridge => link.clone(),
-        other => {
-            if let Some(wrong) = other {
-                inside.delete_link(wrong.index).map_err(doing())?;
-            }
-            inside.add_bridge(name, Some(plan.bridge.mac), plan.bridge.mtu).map_err(doing())?;
-            changes.note(format!("made {name}"));
-            inside.link(name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?
+    let of = plan.environment;
+    let bridge = Switch { name: &plan.bridge.name, mac: plan.bridge.mac, mtu: plan.bridge.mtu, filter: false, of };
+    let bridge = bridge.ensure(inside, &all, changes)?;
+    let second = match &plan.second {
+        Some(second) => {
+            let switch = Switch { name: &second.bridge, mac: second.mac, mtu: second.mtu, filter: true, of };
+            Some(switch.ensure(inside, &all, changes)?.index)
         }
+        None => None,
     };
-    if !bridge.is_settled {
-        inside.settle_bridge(bridge.index).map_err(doing())?;
-        changes.note(format!("set the settings of {name}"));
-    }
-    let change = LinkChange {
-        mac: Some(plan.bridge.mac).filter(|m| bridge.mac != m.bytes()),
-        mtu: Some(plan.bridge.mtu).filter(|m| bridge.mtu != u32::from(*m)),
-        up: !bridge.up,
-        ..LinkChange::default()
-    };
-    if !change.is_empty() {
-        inside.change_link(bridge.index, change).map_err(doing())?;
-        changes.note(format!("set up {name}"));
-    }
 
     let (outer_name, inner_name) = (&plan.edge.outer, &plan.edge.inner);
     let doing = || NetworkError::kernel(format!("make the edge of environment {}", plan.environment));
@@ -251,7 +271,51 @@ fn links(
         changes.note("set up the edge's outer end");
     }
     set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
-    Ok((bridge.index, inner))
+    Ok(Links { bridge: bridge.index, second, edge: inner })
+}
+
+/// A switch as it shall be.
+struct Switch<'a> {
+    name: &'a str,
+    mac: MacAddress,
+    mtu: u16,
+    /// Whether the rules of IPv4 see what it hands on.
+    filter: bool,
+    of: EnvironmentId,
+}
+
+impl Switch<'_> {
+    fn ensure(&self, inside: &mut Netlink, all: &[Link], changes: &mut Changes) -> Result<Link, NetworkError> {
+        let name = self.name;
+        let doing = || NetworkError::kernel(format!("make switch {name} of environment {}", self.of));
+        let bridge = match all.iter().find(|l| l.name == *name) {
+            Some(link) if link.is_bridge => link.clone(),
+            other => {
+                if let Some(wrong) = other {
+                    inside.delete_link(wrong.index).map_err(doing())?;
+                }
+                inside.add_bridge(name, Some(self.mac), self.mtu, self.filter).map_err(doing())?;
+                changes.note(format!("made {name}"));
+                inside.link(name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?
+            }
+        };
+        let settled = if self.filter { bridge.is_settled_to_filter } else { bridge.is_settled };
+        if !settled {
+            inside.settle_bridge(bridge.index, self.filter).map_err(doing())?;
+            changes.note(format!("set the settings of {name}"));
+        }
+        let change = LinkChange {
+            mac: Some(self.mac).filter(|m| bridge.mac != m.bytes()),
+            mtu: Some(self.mtu).filter(|m| bridge.mtu != u32::from(*m)),
+            up: !bridge.up,
+            ..LinkChange::default()
+        };
+        if !change.is_empty() {
+            inside.change_link(bridge.index, change).map_err(doing())?;
+            changes.note(format!("set up {name}"));
+        }
+        Ok(bridge)
+    }
 }
 
 fn gone() -> io::Error {
@@ -266,11 +330,19 @@ fn outer_alias(owner: &str, environment: EnvironmentId) -> String {
     format!("{owner}:{environment}")
 }
 
-/// Opens the inner end and gives it addresses and routes. Rules are loaded by now.
-fn open_edge(plan: &NetworkPlan, inside: &mut Netlink, edge: &Link, changes: &mut Changes) -> io::Result<()> {
+/// Opens the inner end: a port of the second switch where there is one, and otherwise with addresses and routes of its own. Rules
+/// are loaded by now.
+fn open_edge(
+    plan: &NetworkPlan,
+    inside: &mut Netlink,
+    second: Option<u32>,
+    edge: &Link,
+    changes: &mut Changes,
+) -> io::Result<()> {
     let change = LinkChange {
         mac: Some(plan.edge.mac).filter(|m| edge.mac != m.bytes()),
         mtu: Some(plan.edge.mtu).filter(|m| edge.mtu != u32::from(*m)),
+        master: second.filter(|_| edge.master != second),
         up: !edge.up,
         ..LinkChange::default()
     };
@@ -280,6 +352,9 @@ fn open_edge(plan: &NetworkPlan, inside: &mut Netlink, edge: &Link, changes: &mu
     }
     let addresses: Vec<Ipv4Net> = plan.edge.addresses.iter().map(|a| Ipv4Net::from(*a)).collect();
     set_addresses(inside, edge, &addresses, changes)?;
+    if second.is_some() {
+        return Ok(());
+    }
 
     let there = inside.routes()?;
     for table in [MAIN_TABLE, OUTWARD_TABLE] {
@@ -319,42 +394,6 @@ fn set_addresses(inside: &mut Netlink, link: &Link, wanted: &[Ipv4Net], changes:
     Ok(())
 }
 
-/// Existing taps are ports of the switch.
-fn pin_taps(plan: &NetworkPlan, inside: &mut Netlink, bridge: u32, changes: &mut Changes) -> Result<(), NetworkError> {
-    let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
-    for tap in &plan.taps {
-        if let Some(link) = all.iter().find(|l| l.name == tap.name)
-            && pin_tap(inside, link, bridge, plan.bridge.mtu, tap)?
-        {
-            changes.note(format!("set up {}", tap.name));
-        }
-    }
-    Ok(())
-}
-
-/// Makes `link` a port of the switch, up; says whether it wasn't.
-pub(crate) fn pin_tap(
-    inside: &mut Netlink,
-    link: &Link,
-    bridge: u32,
-    mtu: u16,
-    tap: &TapPlan,
-) -> Result<bool, NetworkError> {
-    let change = LinkChange {
-        mtu: Some(mtu).filter(|m| link.mtu != u32::from(*m)),
-        master: Some(bridge).filter(|_| link.master != Some(bridge)),
-        up: !link.up,
-        ..LinkChange::default()
-    };
-    if change.is_empty() {
-        return Ok(false);
-    }
-    inside
-        .change_link(link.index, change)
-        .map_err(NetworkError::kernel(format!("set up {} of {}", tap.name, tap.machine)))?;
-    Ok(true)
-}
-
 /// Looks, and changes nothing. Runs in the daemon's namespace.
 pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loaded>) -> Result<Observed, NetworkError> {
     let Some(namespace) = Namespace::at(path)? else { return Ok(Observed::default()) };
@@ -365,13 +404,20 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
     let find = |name: &str| all.iter().find(|l| l.name == name);
     Ok(Observed {
         namespace: true,
-        bridge: find(&plan.bridge.name).is_some_and(|l| l.up && l.is_bridge),
+        bridge: std::iter::once(&plan.bridge.name)
+            .chain(plan.second.iter().map(|s| &s.bridge))
+            .all(|name| find(name).is_some_and(|l| l.up && l.is_bridge)),
         edge: match (&outer, find(&plan.edge.inner)) {
             (Some(outer), Some(inner)) => outer.up && inner.up && outer.master.is_some() && are_pair(outer, inner),
             _ => false,
         },
-        rules: nft::Loaded::holds(loaded, &plan.nftables, &inside.generation).map_err(doing())?,
-        taps: plan.taps.iter().filter(|t| find(&t.name).is_some()).map(|t| t.name.clone()).collect(),
+        rules: nft::Loaded::holds(loaded, &plan.nftables, &inside.netfilter).map_err(doing())?,
+        taps: plan
+            .all_taps()
+            .flat_map(|(_, tap)| tap.names())
+            .filter(|n| find(n).is_some())
+            .map(str::to_owned)
+            .collect(),
     })
 }
 

@@ -75,6 +75,11 @@ pub enum NetworkError {
         /// The bridge.
         name: String,
     },
+    /// Frames of second interfaces can't be shown to the fence.
+    #[error(
+        "this kernel doesn't show the fence what a switch hands on, which machines with two interfaces need; load the module br_netfilter"
+    )]
+    NoBridgeFilter,
     /// The environment has no network on this host.
     #[error("environment {environment} has no network on this host")]
     NoEnvironment {
@@ -92,6 +97,16 @@ pub enum NetworkError {
     /// Another process holds the tap.
     #[error("the network interface of {machine} ({tap}) is in use by another process; is its QEMU still running?")]
     TapBusy {
+        /// The machine.
+        machine: MachineName,
+        /// The tap.
+        tap: String,
+    },
+    /// A tap that shall take over isn't there.
+    #[error(
+        "{machine} has no network interface {tap} to hand over to; is the process that shall take over still running?"
+    )]
+    NoTap {
         /// The machine.
         machine: MachineName,
         /// The tap.

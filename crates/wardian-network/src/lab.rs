@@ -11,6 +11,7 @@ use crate::{
     error::NetworkError,
     kernel::{
         message::{Link, LinkChange, MAIN_TABLE, Route},
+        netfilter::Netfilter,
         netlink::Netlink,
         nft, sysctl,
     },
@@ -42,9 +43,12 @@ pub(crate) fn ensure(
 
     // Before the bridge can pass anything, and before `route_localnet` is set.
     let doing = || NetworkError::kernel("ask for the generation of the lab network's rules");
-    let generation = nft::Generation::open().map_err(doing())?;
-    if !nft::Loaded::holds(loaded, &plan.nftables, &generation).map_err(doing())? {
-        nft::start("the lab network", &plan.nftables)?.finish()?;
+    let netfilter = Netfilter::open().map_err(doing())?;
+    if !nft::Loaded::holds(loaded, &plan.nftables, &netfilter).map_err(doing())? {
+        let whose = "the lab network";
+        if let Err(NetworkError::Nft { .. }) = nft::start(whose, &plan.nftables)?.finish() {
+            nft::replace(whose, &[&format!("inet {}", plan.table)], &plan.nftables)?;
+        }
         changes.note("loaded the lab network's rules");
     }
 
@@ -52,7 +56,7 @@ pub(crate) fn ensure(
         Some(link) => link,
         None => {
             let doing = || NetworkError::kernel(format!("make bridge {name}"));
-            netlink.add_bridge(name, None, plan.mtu).map_err(doing())?;
+            netlink.add_bridge(name, None, plan.mtu, false).map_err(doing())?;
             changes.note(format!("made bridge {name}"));
             netlink.link(name).map_err(doing())?.ok_or_else(|| NetworkError::NoLab { name: name.clone() })?
         }
@@ -77,7 +81,7 @@ pub(crate) fn ensure(
     }
 
     if !link.is_settled {
-        netlink.settle_bridge(link.index).map_err(doing())?;
+        netlink.settle_bridge(link.index, false).map_err(doing())?;
         changes.note(format!("set the settings of {name}"));
     }
 
@@ -113,7 +117,7 @@ pub(crate) fn ensure(
         changes.note("turned IPv6 off on the lab bridge");
     }
     bypass_netfilter(&mut netlink, name, &mut changes)?;
-    let loaded = nft::Loaded::now(&plan.nftables, &generation)
+    let loaded = nft::Loaded::now(&plan.nftables, &netfilter)
         .map_err(NetworkError::kernel("ask for the generation of the lab network's rules"))?;
     Ok((changes, loaded))
 }
@@ -158,7 +162,7 @@ pub(crate) fn remove(bridge: &str, prefix: Ipv4Net, table: &str, owner: &str) ->
         netlink.delete_link(link.index).map_err(doing())?;
     }
     netlink.delete_route(&last_route(prefix)).map_err(doing())?;
-    nft::start("the lab network", &format!("table inet {table}\ndelete table inet {table}\n"))?.finish()
+    nft::replace("the lab network", &[&format!("inet {table}")], "")
 }
 
 fn last_route(prefix: Ipv4Net) -> Route {

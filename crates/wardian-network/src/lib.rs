@@ -6,20 +6,28 @@
 //!
 //! * `kernel`: namespaces, netlink, nftables, sysctls, taps; blocking, on threads of their own;
 //! * `lab`, `environment`: comparing and changing;
-//! * [`services`]: the DHCP and DNS servers of an environment, in the daemon.
+//! * `taps`: the machines' ports of the switch; `hand_over`: from one to its successor's; `counters`: what was dropped;
+//! * [`services`]: the DHCP and DNS servers of an environment, and the DNS server of the lab network, in the daemon;
+//! * [`update`]: telling a name server elsewhere.
 //!
 //! A daemon has one network namespace, the one it was started in, and the lab bridge is there. Each environment has its
 //! own, held by a bind mount at `RUN/netns/<environment id>`. Threads enter them with `setns(CLONE_NEWNET)` alone and end
 //! afterwards, so that no other code ever runs in a namespace it doesn't expect.
 
+mod counters;
 mod environment;
 mod error;
+mod hand_over;
 mod kernel;
 mod lab;
 mod network;
 pub mod services;
+mod taps;
+pub mod update;
 
+pub use counters::{Count, FenceCounters};
 pub use environment::{Changes, Observed};
 pub use error::NetworkError;
+pub use hand_over::HandOver;
 pub use network::{Network, NetworkConfig};
 pub use services::Services;

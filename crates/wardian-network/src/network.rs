@@ -12,14 +12,17 @@ use std::{
 
 use tokio::net::{TcpSocket, TcpStream};
 use wardian_model::{id::EnvironmentId, name::MachineName};
-use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, lab};
+use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, TapPlan, lab};
 
 use crate::{
+    counters::FenceCounters,
     environment::{self, Changes, Observed},
     error::NetworkError,
-    kernel::{namespace::Namespace, netlink::Netlink, nft::Loaded, tap},
+    hand_over::HandOver,
+    kernel::{namespace::Namespace, netfilter::Netfilter, nft::Loaded},
     lab as lab_network,
     services::Services,
+    taps::{self, Role},
 };
 
 /// Where and whose.
@@ -183,31 +186,136 @@ impl Network {
     /// Makes the tap of `machine`, to be handed to its QEMU. It vanishes when the last holder of the file closes it.
     ///
     /// # Errors
-    /// [`NetworkError::TapBusy`] while another process holds it, [`NetworkError::NoEnvironment`] before
-    /// [`Self::ensure`], [`NetworkError::NoMachine`] when the plan doesn't have it.
+    /// [`NetworkError::TapBusy`] while another process holds one of the machine's taps, [`NetworkError::NoEnvironment`]
+    /// before [`Self::ensure`], [`NetworkError::NoMachine`] when the plan doesn't have it.
     pub async fn open_tap(&self, plan: &NetworkPlan, machine: &MachineName) -> Result<OwnedFd, NetworkError> {
+        let (bridge, tap) = self.first(plan, machine)?;
+        self.make_tap(plan, bridge, tap, Role::First).await.map(|(file, _)| file)
+    }
+
+    /// The same for all interfaces of the machine, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::open_tap`].
+    pub async fn open_taps(&self, plan: &NetworkPlan, machine: &MachineName) -> Result<Vec<OwnedFd>, NetworkError> {
+        let taps = self.make_taps(plan, machine, Role::First).await?;
+        Ok(taps.into_iter().map(|(file, _)| file).collect())
+    }
+
+    /// Makes a second tap for `machine`, for a process that shall take over from the one that runs; answers its name too.
+    /// Nothing passes it until [`Self::prepare_hand_over`] and [`HandOver::go`]; up to then it is safe to give it up.
+    ///
+    /// When the machine has no tap yet this is its only one, and the next [`Self::ensure`] lets it pass frames.
+    ///
+    /// # Errors
+    /// [`NetworkError::TapBusy`] while both names are in use, otherwise as [`Self::open_tap`].
+    pub async fn open_successor_tap(
+        &self,
+        plan: &NetworkPlan,
+        machine: &MachineName,
+    ) -> Result<(OwnedFd, String), NetworkError> {
+        let (bridge, tap) = self.first(plan, machine)?;
+        self.make_tap(plan, bridge, tap, Role::Successor).await
+    }
+
+    /// The same for all interfaces of the machine, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::open_successor_tap`].
+    pub async fn open_successor_taps(
+        &self,
+        plan: &NetworkPlan,
+        machine: &MachineName,
+    ) -> Result<Vec<(OwnedFd, String)>, NetworkError> {
+        self.make_taps(plan, machine, Role::Successor).await
+    }
+
+    fn first<'p>(&self, plan: &'p NetworkPlan, machine: &MachineName) -> Result<(&'p str, &'p TapPlan), NetworkError> {
         let environment = plan.environment;
-        let tap = plan.taps.iter().find(|t| t.machine == *machine).cloned();
-        let tap = tap.ok_or_else(|| NetworkError::NoMachine { environment, machine: machine.clone() })?;
-        let bridge = plan.bridge.clone();
+        let found = plan.all_taps().find(|(_, tap)| tap.machine == *machine);
+        found.ok_or_else(|| NetworkError::NoMachine { environment, machine: machine.clone() })
+    }
+
+    async fn make_taps(
+        &self,
+        plan: &NetworkPlan,
+        machine: &MachineName,
+        role: Role,
+    ) -> Result<Vec<(OwnedFd, String)>, NetworkError> {
+        self.first(plan, machine)?;
+        let mut taps = Vec::new();
+        for (bridge, tap) in plan.all_taps().filter(|(_, tap)| tap.machine == *machine) {
+            taps.push(self.make_tap(plan, bridge, tap, role).await?);
+        }
+        Ok(taps)
+    }
+
+    async fn make_tap(
+        &self,
+        plan: &NetworkPlan,
+        bridge: &str,
+        tap: &TapPlan,
+        role: Role,
+    ) -> Result<(OwnedFd, String), NetworkError> {
+        let environment = plan.environment;
+        let (bridge, mtu, tap) = (bridge.to_owned(), plan.bridge.mtu, tap.clone());
         // Not between the rules' loading and the taps' pinning of an `ensure`.
         let turn = self.turn(environment).lock_owned().await;
         self.inside(environment)?
             .run("open a tap", move || {
                 let _turn = turn;
-                let doing = || NetworkError::kernel(format!("make {} of {}", tap.name, tap.machine));
-                let file = tap::open(&tap.name, tap.owner).map_err(|e| match e.kind() {
-                    io::ErrorKind::ResourceBusy => {
-                        NetworkError::TapBusy { machine: tap.machine.clone(), tap: tap.name.clone() }
-                    }
-                    _ => doing()(e),
-                })?;
-                let mut netlink = Netlink::open().map_err(doing())?;
-                let no = || NetworkError::NoEnvironment { environment };
-                let switch = netlink.link(&bridge.name).map_err(doing())?.ok_or_else(no)?;
-                let link = netlink.link(&tap.name).map_err(doing())?.ok_or_else(no)?;
-                environment::pin_tap(&mut netlink, &link, switch.index, bridge.mtu, &tap)?;
-                Ok(file)
+                taps::open(environment, &bridge, mtu, &tap, role)
+            })
+            .await
+    }
+
+    /// Gets ready to hand machines over to their successors: each to its tap of the given name, or, with several interfaces, to each of
+    /// the names given for it. What takes time is done here, so that
+    /// [`HandOver::go`] is quick; nothing is changed yet.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoTap`] when one of the taps isn't there, otherwise as [`Self::open_tap`].
+    pub async fn prepare_hand_over(
+        &self,
+        plan: &NetworkPlan,
+        moves: &[(MachineName, String)],
+    ) -> Result<HandOver, NetworkError> {
+        let (plan, moves) = (plan.clone(), moves.to_vec());
+        self.inside(plan.environment)?.run("prepare a hand-over", move || HandOver::prepare(&plan, &moves)).await
+    }
+
+    /// [`Self::prepare_hand_over`] and [`HandOver::go`]: from now on each machine's frames pass by the tap of the given
+    /// name, and by no other. Can be repeated, and undone by naming the other taps.
+    ///
+    /// # Errors
+    /// As [`Self::prepare_hand_over`] and [`HandOver::go`].
+    pub async fn hand_over(&self, plan: &NetworkPlan, moves: &[(MachineName, String)]) -> Result<(), NetworkError> {
+        self.prepare_hand_over(plan, moves).await?.go()
+    }
+
+    /// Forgets all connections that cross the edge of an environment or end at its gateway. Whoever goes on with one by
+    /// TCP is told by a reset. Those between machines, over the switch, are known to nobody and go on.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], and what the kernel refuses.
+    pub async fn forget_connections(&self, environment: EnvironmentId) -> Result<(), NetworkError> {
+        self.inside(environment)?
+            .run("forget connections", move || {
+                let doing = || NetworkError::kernel(format!("forget the connections of environment {environment}"));
+                Netfilter::open().and_then(|n| n.forget_connections()).map_err(doing())
+            })
+            .await
+    }
+
+    /// What the fence and the pins of an environment dropped and answered since its network was made.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], and what the kernel refuses.
+    pub async fn counters(&self, environment: EnvironmentId) -> Result<FenceCounters, NetworkError> {
+        self.inside(environment)?
+            .run("read counters", move || {
+                FenceCounters::read()
+                    .map_err(NetworkError::kernel(format!("read the counters of environment {environment}")))
             })
             .await
     }

@@ -81,6 +81,8 @@ fn whatever_is_missing_or_wrong_is_repaired() {
             "nft delete rule inet wardian forward handle 1 || nft flush chain inet wardian forward",
             "nft flush chain bridge wardian prerouting",
             "sysctl -qw net.ipv4.ip_forward=0",
+            "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=1",
+            "nft flush chain bridge wardian output",
         ] {
             host.inside(&plan, &format!("sh -c '{damage}'"));
             let changes = host.network.ensure(&plan).await.unwrap();

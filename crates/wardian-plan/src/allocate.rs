@@ -13,7 +13,7 @@ use wardian_model::{
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
     name::{Hostname, MachineName},
-    spec::{EnvironmentSpec, Expose, Protocol},
+    spec::{EnvironmentSpec, Expose, IsolationMode, IsolationSpec, Protocol},
 };
 
 /// What there is to give.
@@ -119,6 +119,8 @@ pub enum Exhausted {
 const INSIDE_MACS: u32 = 0;
 /// The second range counts edges outside: unique.
 const EDGE_MACS: u32 = 0x8000_0000;
+/// The ranges from here on, of 65536 each, count second interfaces: unique, as slots are.
+const SECOND_MACS: u32 = 0x9000_0000;
 
 /// The inside identities of a new environment: addresses in file order, chosen ones respected.
 ///
@@ -167,7 +169,7 @@ fn hostname_of(name: &MachineName) -> Hostname {
 /// When a pool is exhausted, or a chosen port is taken; says which.
 pub fn outside(
     inside: IndexMap<MachineName, InsideIdentity>,
-    expose: &[Expose],
+    isolation: &IsolationSpec,
     pools: &Pools,
     taken: &Taken,
 ) -> Result<Allocation, Exhausted> {
@@ -175,25 +177,45 @@ pub fn outside(
     let edge = Edge { slot, mac: MacAddress::local(EDGE_MACS + u32::from(slot)) };
     let host = last_address(pools.lab);
     let mut addresses = pools.lab.hosts().filter(|a| *a != host && !taken.addresses.contains(a));
+    let inside_macs: BTreeSet<MacAddress> = inside.values().map(|i| i.mac).collect();
     let mut identities = IndexMap::new();
     for (name, inside) in inside {
         let exhausted = || Exhausted::Addresses { lab: pools.lab, machine: name.clone() };
         let address = addresses.next().ok_or_else(exhausted)?;
         let place = address.to_bits() - pools.lab.network().to_bits();
         let slot = u16::try_from(place).map_err(|_| exhausted())?;
-        let outside = OutsideIdentity { address, mac: edge.mac };
+        let mac = match isolation.mode {
+            IsolationMode::TwoWayNat => edge.mac,
+            IsolationMode::DualInterface => second_mac(slot, &inside_macs),
+        };
+        let outside = OutsideIdentity { address, mac };
         identities.insert(name, MachineIdentity { inside, outside, slot });
     }
     let mut ports = taken.ports.clone();
     let mut exposed = Vec::new();
     // Chosen ports first, so that an automatic one never takes what the same file asks for by number.
-    let (chosen, automatic): (Vec<_>, Vec<_>) = expose.iter().partition(|e| e.at.is_some());
+    let (chosen, automatic): (Vec<_>, Vec<_>) = isolation.expose.iter().partition(|e| e.at.is_some());
     for wanted in chosen.into_iter().chain(automatic) {
         let exposure = exposure(wanted, &identities, pools, &ports)?;
         ports.insert((exposure.protocol, exposure.at.get()));
         exposed.push(exposure);
     }
     Ok(Allocation { edge, identities, exposed })
+}
+
+/// The hardware address of a second interface. Its slot has one owner, by the claim on the public address; so has what comes of it.
+///
+/// A file may have chosen any address for an interface inside. Such a one is passed over: a guest could not tell its own two apart.
+fn second_mac(slot: u16, inside: &BTreeSet<MacAddress>) -> MacAddress {
+    let mut range = SECOND_MACS;
+    loop {
+        let mac = MacAddress::local(range + u32::from(slot));
+        // An environment has fewer machines than there are ranges.
+        if !inside.contains(&mac) || range == u32::MAX - 0xffff {
+            return mac;
+        }
+        range += 0x1_0000;
+    }
 }
 
 /// The port of the host that leads to `wanted`.
@@ -241,6 +263,14 @@ mod tests {
         serde_json::from_value(serde_json::json!({ "name": "lab", "machines": machines })).unwrap()
     }
 
+    fn nat() -> IsolationSpec {
+        IsolationSpec::default()
+    }
+
+    fn dual() -> IsolationSpec {
+        IsolationSpec { mode: IsolationMode::DualInterface, ..nat() }
+    }
+
     fn uuid() -> String {
         "00000000-0000-4000-8000-000000000000".to_owned()
     }
@@ -256,21 +286,32 @@ mod tests {
     #[test]
     fn two_environments_of_one_file_are_equal_inside_and_differ_outside() {
         let inside = inside(&spec(2), uuid).unwrap();
-        let first = outside(inside.clone(), &[], &pools(), &Taken::default()).unwrap();
+        let first = outside(inside.clone(), &nat(), &pools(), &Taken::default()).unwrap();
         let taken = Taken {
             edges: [first.edge.slot].into(),
             addresses: first.identities.values().map(|i| i.outside.address).collect(),
             ports: BTreeSet::new(),
         };
-        let second = outside(inside, &[], &pools(), &taken).unwrap();
+        let second = outside(inside, &nat(), &pools(), &taken).unwrap();
         assert_eq!(first.identities[0].inside, second.identities[0].inside);
         assert_ne!(first.identities[0].outside, second.identities[0].outside);
         assert_ne!(first.edge, second.edge);
     }
 
     #[test]
+    fn second_interfaces_have_hardware_addresses_of_their_own() {
+        let mut inside = inside(&spec(3), uuid).unwrap();
+        // Somebody chose the very address that the second machine would get.
+        inside[0].mac = MacAddress::local(SECOND_MACS + 2);
+        let given = outside(inside, &dual(), &pools(), &Taken::default()).unwrap();
+        let all = given.identities.values().flat_map(|i| [i.inside.mac, i.outside.mac]).chain([given.edge.mac]);
+        assert_eq!(all.collect::<BTreeSet<_>>().len(), 7);
+    }
+
+    #[test]
     fn a_chosen_port_that_is_taken_is_refused() {
-        let identities = outside(inside(&spec(1), uuid).unwrap(), &[], &pools(), &Taken::default()).unwrap().identities;
+        let identities =
+            outside(inside(&spec(1), uuid).unwrap(), &nat(), &pools(), &Taken::default()).unwrap().identities;
         let wanted: Expose = "m0:80 at 8080".parse().unwrap();
         let refused = exposure(&wanted, &identities, &pools(), &[(Protocol::Tcp, 8080)].into());
         assert!(matches!(refused, Err(Exhausted::PortTaken { .. })));
@@ -286,15 +327,59 @@ mod tests {
         ) {
             let addresses: BTreeSet<_> = addresses.into_iter().map(Ipv4Addr::from_bits).collect();
             let taken = Taken { edges, addresses, ports: BTreeSet::new() };
-            let given = outside(inside(&spec(count), uuid).unwrap(), &[], &pools(), &taken).unwrap();
+            let given = outside(inside(&spec(count), uuid).unwrap(), &nat(), &pools(), &taken).unwrap();
             prop_assert!(!taken.edges.contains(&given.edge.slot));
             let mut slots = BTreeSet::new();
             let mut addresses = taken.addresses.clone();
+            let second = outside(inside(&spec(count), uuid).unwrap(), &dual(), &pools(), &taken).unwrap();
+            let macs: BTreeSet<_> = second.identities.values().flat_map(|i| [i.inside.mac, i.outside.mac]).collect();
+            prop_assert_eq!(macs.len(), 2 * count);
             for identity in given.identities.values() {
                 prop_assert!(slots.insert(identity.slot));
                 prop_assert!(addresses.insert(identity.outside.address));
                 prop_assert_ne!(identity.outside.address, last_address(pools().lab));
                 prop_assert!(pools().lab.contains(&identity.outside.address));
+            }
+        }
+
+        #[test]
+        fn environments_that_come_and_go_never_share_anything(
+            steps in prop::collection::vec((any::<bool>(), 1usize..6, any::<prop::sample::Index>()), 1..60),
+        ) {
+            // Small pools, so that they run out and what was released is given again.
+            let pools = Pools { lab: "10.86.0.0/27".parse().unwrap(), ports: 30000..=30007 };
+            let mut living: Vec<Allocation> = Vec::new();
+            for (comes, machines, which) in steps {
+                if !comes && !living.is_empty() {
+                    living.swap_remove(which.index(living.len()));
+                }
+                let taken = Taken {
+                    edges: living.iter().map(|one| one.edge.slot).collect(),
+                    addresses: living.iter().flat_map(|one| one.identities.values()).map(|i| i.outside.address).collect(),
+                    ports: living.iter().flat_map(|one| &one.exposed).map(|e| (e.protocol, e.at.get())).collect(),
+                };
+                let expose: Vec<Expose> = vec!["m0:80".parse().unwrap(), "m0:53/udp".parse().unwrap()];
+                let (addresses, ports) = (taken.addresses.len(), taken.ports.len());
+                let isolation = IsolationSpec { expose: expose.clone(), ..nat() };
+                match outside(inside(&spec(machines), uuid).unwrap(), &isolation, &pools, &taken) {
+                    Ok(given) => living.push(given),
+                    // 30 hosts, one of which is the gateway; 8 ports for each protocol.
+                    Err(Exhausted::Addresses { .. }) => prop_assert!(addresses + machines > 29),
+                    Err(Exhausted::Ports { .. }) => prop_assert_eq!(ports, 16),
+                    Err(other) => prop_assert!(false, "{other}"),
+                }
+                let (mut edges, mut macs) = (BTreeSet::new(), BTreeSet::new());
+                let (mut slots, mut addresses, mut ports) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+                for one in &living {
+                    prop_assert!(edges.insert(one.edge.slot) && macs.insert(one.edge.mac));
+                    for identity in one.identities.values() {
+                        prop_assert!(slots.insert(identity.slot) && addresses.insert(identity.outside.address));
+                        prop_assert_eq!(identity.outside.mac, one.edge.mac);
+                    }
+                    for exposure in &one.exposed {
+                        prop_assert!(ports.insert((exposure.protocol, exposure.at)));
+                    }
+                }
             }
         }
     }

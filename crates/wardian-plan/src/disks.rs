@@ -1,15 +1,17 @@
-//! Which disk files nobody needs any more.
+//! Which files of disks and memory nobody needs any more.
 //!
 //! A layer's id is written into a record *before* its file is made, so a file that no record names is garbage,
-//! whatever was killed in between.
+//! whatever was killed in between. Memory is made while its cut is under way; [`memories`] is asked only when none is.
 
 use std::collections::BTreeSet;
 
 use wardian_model::{
     cut::{CutPhase, CutRecord},
     environment::{EnvironmentRecord, Origin},
-    id::{CutId, LayerId},
+    id::{CutId, LayerId, MemoryId},
     machine::{Disk, MachineRecord},
+    memory::FrozenMemory,
+    snapshot::{SnapshotPhase, SnapshotRecord},
 };
 
 /// Every layer some record still names.
@@ -31,22 +33,65 @@ pub fn unneeded(present: &BTreeSet<LayerId>, needed: &BTreeSet<LayerId>) -> BTre
     present.difference(needed).copied().collect()
 }
 
-/// The cuts no clone waits for any more: every machine that starts from them has its disk, or is gone.
+/// Which memory some record still names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memories {
+    /// Needed at hand: a process has it mapped, or is about to go on from it, or it is not on disk yet.
+    pub at_hand: BTreeSet<MemoryId>,
+    /// Needed on disk: it belongs to a snapshot.
+    pub on_disk: BTreeSet<MemoryId>,
+}
+
+/// The memory some record still names.
+#[must_use]
+pub fn memories(machines: &[MachineRecord], cuts: &[CutRecord], snapshots: &[SnapshotRecord]) -> Memories {
+    let of = |cut: &CutRecord| match &cut.phase {
+        CutPhase::Done { memories, .. } => memories.values().map(|memory: &FrozenMemory| memory.id).collect(),
+        CutPhase::Wanted | CutPhase::Failed { .. } => Vec::new(),
+    };
+    let mut found = Memories::default();
+    for machine in machines {
+        found.at_hand.extend(machine.memory);
+        if !machine.saved {
+            found.at_hand.extend(machine.resume.as_ref().map(|memory| memory.id));
+        }
+        // Until it has been gone on from, it may have to be read from disk once more.
+        found.on_disk.extend(machine.resume.as_ref().map(|memory| memory.id));
+    }
+    for cut in cuts {
+        let snapshot = snapshots.iter().find(|snapshot| snapshot.cut == cut.id);
+        if snapshot.is_some() {
+            found.on_disk.extend(of(cut));
+        }
+        if !snapshot.is_some_and(|snapshot| matches!(snapshot.phase, SnapshotPhase::Ready { .. })) {
+            found.at_hand.extend(of(cut));
+        }
+    }
+    found
+}
+
+/// The cuts nobody needs any more: no snapshot has them, and every machine that starts from them has done so, or is gone.
 ///
-/// A cut and its clone are written in one transaction, so there is no cut whose clone is yet to come.
+/// A cut is written in one transaction with what needs it, so there is no cut whose user is yet to come.
 #[must_use]
 pub fn finished_cuts(
     cuts: &[CutRecord],
     environments: &[EnvironmentRecord],
     machines: &[MachineRecord],
+    snapshots: &[SnapshotRecord],
 ) -> BTreeSet<CutId> {
     let waits = |id: CutId| {
         environments.iter().any(|environment| {
-            matches!(environment.origin, Origin::Clone { cut, .. } if cut == id)
-                && machines.iter().any(|m| m.environment_id == environment.id && m.disk.layers.is_empty())
+            let mut own = machines.iter().filter(|m| m.environment_id == environment.id);
+            match (&environment.origin, &environment.restore) {
+                (Origin::Clone { cut, .. }, _) if *cut == id && own.clone().any(|m| m.disk.layers.is_empty()) => true,
+                (_, Some(restore)) => restore.cut == id && own.any(|m| m.restored < restore.number),
+                _ => false,
+            }
         })
     };
-    cuts.iter().map(|cut| cut.id).filter(|id| !waits(*id)).collect()
+    let named = |id: CutId| snapshots.iter().any(|snapshot| snapshot.cut == id);
+    cuts.iter().map(|cut| cut.id).filter(|id| !waits(*id) && !named(*id)).collect()
 }
 
 #[cfg(test)]
@@ -80,6 +125,6 @@ mod tests {
             "id": "00000000000000aa", "source": "lab", "source-id": "0000000000000009", "phase": { "is": "wanted" },
         }))
         .unwrap();
-        assert_eq!(finished_cuts(&[cut], &[], &[machine(&[])]).len(), 1);
+        assert_eq!(finished_cuts(&[cut], &[], &[machine(&[])], &[]).len(), 1);
     }
 }

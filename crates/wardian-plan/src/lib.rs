@@ -1,11 +1,17 @@
 //! Wardian's decisions, as pure functions from values to values. No I/O, no clock, no randomness of their own.
 //!
+//! * [`alias`]: the DNS names by which the outside finds machines;
 //! * [`allocate`]: which identities a new environment gets;
 //! * [`network`]: what the kernel shall look like for an environment, and the nftables text;
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
+//! * [`conflicts`]: what environments would collide in without their isolation;
+//! * [`customize`]: the clone that is given another inside;
 //! * [`disks`]: which layers nobody needs any more.
 
+pub mod alias;
 pub mod allocate;
+pub mod conflicts;
+pub mod customize;
 pub mod disks;
 pub mod lifecycle;
 pub mod network;

@@ -2,9 +2,12 @@
 //!
 //! A transaction whose conditions do not hold is not an error but an [`Outcome`](crate::Outcome).
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rusqlite::ffi;
 
 use crate::{LeaseId, Revision};
 
@@ -154,6 +157,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the engine had no space to write to, or may have had none: an exceeded quota can't be told from other
+    /// failures to write, for SQLite keeps its cause to itself. Nothing has happened then.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Engine { source, .. } = self else { return false };
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        }
+        // A full disk is FULL from the file and the log, and SHMSIZE from the index of the log.
+        source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error).is_some_and(|error| {
+            matches!(error.extended_code, ffi::SQLITE_FULL | ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
+        })
+    }
+
     /// Whether the engine failed, as opposed to having refused a request it understood.
     pub(crate) fn is_engine_failure(&self) -> bool {
         matches!(self, Self::Engine { .. } | Self::Corrupt { .. })

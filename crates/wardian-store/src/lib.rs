@@ -38,7 +38,8 @@
 //! `store` is the interface, `record` and `transaction` are its types, [`typed`] puts JSON on top. `plan` decides what a
 //! transaction does, for both engines; `watch` pages through a history, for both engines; `lease` knows which leases live
 //! and when they end, by a [`Clock`] that tests can turn. `memory` and `sqlite` keep the records; how commits become
-//! durable, and at what price, is argued in `sqlite/file.rs` and `sqlite/writer.rs`.
+//! durable, and at what price, is argued in `sqlite/file.rs` and `sqlite/writer.rs`. `reserved` goes around an engine and
+//! lets it write when the disk is full.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +53,7 @@ mod lease;
 mod memory;
 mod plan;
 mod record;
+mod reserved;
 mod sqlite;
 mod store;
 mod transaction;
@@ -65,6 +67,7 @@ pub use key::{
 };
 pub use memory::MemoryStore;
 pub use record::{Entry, Event, EventKind, LeaseId, Listing, Revision};
+pub use reserved::Reserved;
 pub use sqlite::SqliteStore;
 pub use store::{DEFAULT_HISTORY, Options, Store};
 pub use transaction::{Condition, Outcome, Transaction, Write};

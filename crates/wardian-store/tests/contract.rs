@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use wardian_store::contract::{Durable, Harness};
-use wardian_store::{ManualClock, MemoryStore, Options, SqliteStore, Store};
+use wardian_store::{ManualClock, MemoryStore, Options, Reserved, SqliteStore, Store};
 
 struct InMemory {
     store: Arc<MemoryStore>,
@@ -28,6 +28,30 @@ impl Harness for InMemory {
 async fn open_memory() -> InMemory {
     let clock = ManualClock::new();
     InMemory { store: Arc::new(MemoryStore::with(options(&clock))), clock }
+}
+
+struct InReserve {
+    store: Arc<Reserved<MemoryStore>>,
+    clock: ManualClock,
+    _folder: TempDir,
+}
+
+#[async_trait]
+impl Harness for InReserve {
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+async fn open_reserved() -> InReserve {
+    let (clock, folder) = (ManualClock::new(), tempfile::tempdir().unwrap());
+    let open = async || Ok(MemoryStore::with(options(&clock)));
+    let store = Arc::new(Reserved::open(folder.path().join("reserve"), open).await.unwrap());
+    InReserve { store, clock, _folder: folder }
 }
 
 struct InFile {
@@ -79,6 +103,7 @@ fn options(clock: &ManualClock) -> Options {
 
 wardian_store::store_contract!(memory, crate::open_memory);
 wardian_store::store_contract!(sqlite, crate::open_sqlite);
+wardian_store::store_contract!(reserved, crate::open_reserved);
 wardian_store::durable_store_contract!(sqlite_durable, crate::open_sqlite);
 
 #[test]

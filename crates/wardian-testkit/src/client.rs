@@ -1,4 +1,5 @@
-//! A computer that is no machine of Wardian's, plugged into an environment's switch: for clients that are not ours.
+//! A computer that is no machine of Wardian's, plugged into an environment's switch or the lab network: for clients that are not
+//! ours, and for peers outside.
 
 use std::{
     path::PathBuf,
@@ -11,7 +12,7 @@ use crate::{
     host::{self, run_in},
 };
 
-/// A network namespace with one interface, `eth0`, on an environment's switch. Dropped, it is unplugged and removed.
+/// A network namespace with one interface, `eth0`, on a switch. Dropped, it is unplugged and removed.
 pub struct Client {
     name: String,
 }
@@ -25,15 +26,10 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn instead_of(host: &TestHost, machine: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let client = Self { name: format!("wardian-client-{}-{number}", std::process::id()) };
+        let (client, number) = Self::unplugged();
         let (environment, _) = machine.split_once('/').expect("ENVIRONMENT/NAME");
         let inside = &host.machine(machine)["inside"];
         let (mac, address) = (inside["mac"].as_str().expect("a MAC"), inside["address"].as_str().expect("an address"));
-
-        let made = Command::new("ip").args(["netns", "add", &client.name]).status();
-        assert!(made.is_ok_and(|status| status.success()), "the namespace {} can't be made", client.name);
         let run = |words: &str| host.command_in(environment, "sh", &["-c", words]).ok();
         run(&format!(
             "ip link add client{number} type veth peer name eth0 address {mac} netns {}
@@ -46,9 +42,55 @@ impl Client {
              nft add element bridge wardian addresses '{{ \"client{number}\" . {address} }}'
              nft add element bridge wardian pairs '{{ \"client{number}\" . {mac} . {address} }}'"
         ));
-        client.command("ip", &["link", "set", "lo", "up"]).ok();
-        client.command("ip", &["link", "set", "eth0", "up"]).ok();
+        client.up();
         client
+    }
+
+    /// Plugs a client into the lab network, as somebody outside of all environments. `address` comes with its prefix length.
+    ///
+    /// # Panics
+    /// When it can't be.
+    #[must_use]
+    #[track_caller]
+    pub fn on_lab(host: &TestHost, address: &str) -> Self {
+        let (client, number) = Self::unplugged();
+        let words = format!(
+            "ip link add client{number} type veth peer name eth0 netns {}
+             ip link set client{number} master wardian0 up",
+            client.namespace().display()
+        );
+        host.command("sh", &["-ec", &words]).ok();
+        // It says nothing on its own.
+        client.command("sh", &["-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"]).ok();
+        client.up();
+        client.command("ip", &["address", "add", address, "dev", "eth0"]).ok();
+        client
+    }
+
+    #[track_caller]
+    fn unplugged() -> (Self, u32) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let client = Self { name: format!("wardian-client-{}-{number}", std::process::id()) };
+        let made = Command::new("ip").args(["netns", "add", &client.name]).status();
+        assert!(made.is_ok_and(|status| status.success()), "the namespace {} can't be made", client.name);
+        (client, number)
+    }
+
+    #[track_caller]
+    fn up(&self) {
+        self.command("ip", &["link", "set", "lo", "up"]).ok();
+        self.command("ip", &["link", "set", "eth0", "up"]).ok();
+    }
+
+    /// Its hardware address.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    #[track_caller]
+    pub fn mac(&self) -> String {
+        host::mac_in(&self.namespace(), "eth0")
     }
 
     /// Gives it its address and default route by hand.

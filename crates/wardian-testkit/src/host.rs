@@ -290,6 +290,16 @@ impl TestHost {
         run_in(&self.namespace(), program, arguments)
     }
 
+    /// The hardware address of a link in the host's network namespace.
+    ///
+    /// # Panics
+    /// When it isn't there, or has none.
+    #[must_use]
+    #[track_caller]
+    pub fn mac_of(&self, link: &str) -> String {
+        mac_in(&self.namespace(), link)
+    }
+
     /// Runs a program in an environment's network namespace.
     #[must_use]
     #[track_caller]
@@ -332,6 +342,14 @@ pub(crate) fn run_in(namespace: &Path, program: &str, arguments: &[&str]) -> Run
     let output = inside(namespace, program).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{program} (is its package installed?): {error}"));
     Run::new(format!("{program} {}", arguments.join(" ")), &output)
+}
+
+/// The hardware address of a link. (/sys shows those of the namespace it was mounted in.)
+#[track_caller]
+pub(crate) fn mac_in(namespace: &Path, link: &str) -> String {
+    let said = run_in(namespace, "ip", &["-o", "link", "show", link]).ok();
+    let mac = said.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next());
+    mac.unwrap_or_else(|| panic!("no hardware address in {said}")).to_owned()
 }
 
 /// `setns` alone, and not `ip netns exec`, which hides cgroups by mounting another /sys.

@@ -120,14 +120,22 @@ fn cgroups() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Those of this host's machines, and empty ones, whose owner can't be told: another test may run machines meanwhile.
+/// Those of this host's machines, and those that stay empty, whose owner can't be told: another test's are soon filled, or
+/// removed.
 fn cgroups_of(folder: &Path) -> Vec<PathBuf> {
     let ours: BTreeSet<_> = processes(folder).into_iter().map(|(pid, _)| pid.to_string()).collect();
-    let is_ours = |path: &PathBuf| {
-        let members = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-        members.trim().is_empty() || members.lines().any(|pid| ours.contains(pid.trim()))
-    };
-    cgroups().into_iter().filter(is_ours).collect()
+    let members = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).ok();
+    let empty = |path: &PathBuf| members(path).is_some_and(|members| members.trim().is_empty());
+    let (mut left, filled): (Vec<_>, Vec<_>) = cgroups().into_iter().partition(empty);
+    for _ in 0..5 {
+        if left.is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        left.retain(empty);
+    }
+    let is_ours = |path: &PathBuf| members(path).unwrap_or_default().lines().any(|pid| ours.contains(pid.trim()));
+    left.into_iter().chain(filled.into_iter().filter(is_ours)).collect()
 }
 
 /// Ends the machines of a test that failed half-way, by their process ids, and unmounts its namespaces.

@@ -2,7 +2,9 @@
 //!
 //! For tests, demonstrations and benches only; no crate of the product depends on it.
 
+pub mod bind;
 mod client;
+mod frames;
 mod host;
 pub mod image;
 mod leaks;
@@ -11,7 +13,9 @@ mod run;
 mod sight;
 pub mod wait;
 
+pub use bind::Bind;
 pub use client::Client;
+pub use frames::{Frame, What};
 pub use host::{Daemon, TestHost};
 pub use image::micro;
 pub use leaks::Inventory;

@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Run, TestHost, host, wait};
+use crate::{Frame, Run, TestHost, frames, host, wait};
 
 impl TestHost {
     /// The address of a machine on the lab network; `machine` is `ENVIRONMENT/NAME`.
@@ -50,7 +50,7 @@ impl Capture {
         let errors = file.with_extension("log");
         let log = File::create(&errors).unwrap_or_else(|error| panic!("{}: {error}", errors.display()));
         let process = host::inside(namespace, "tcpdump")
-            .args(["-i", link, "-n", "-U", "-Z", "root", "--immediate-mode", "-w"])
+            .args(["-i", link, "-n", "-U", "-Z", "root", "-B", "16384", "--immediate-mode", "-w"])
             .arg(&file)
             .stdin(Stdio::null())
             .stderr(log)
@@ -73,6 +73,21 @@ impl Capture {
         let output = Command::new("tcpdump").args(["-n", "-e", "-r"]).arg(&self.file).arg(filter).output();
         let run = Run::new(format!("tcpdump {filter}"), &output.expect("tcpdump"));
         run.ok().lines().map(str::to_owned).collect()
+    }
+
+    /// Ends it and gives every frame it has seen.
+    ///
+    /// # Panics
+    /// When it has missed one.
+    #[must_use]
+    #[track_caller]
+    pub fn end(mut self) -> Vec<Frame> {
+        let _ = i32::try_from(self.process.id()).map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
+        self.process.wait().expect("the end of tcpdump");
+        let errors = std::fs::read_to_string(self.file.with_extension("log")).unwrap_or_default();
+        assert!(errors.contains("\n0 packets dropped by kernel"), "frames were missed: {errors}");
+        let bytes = std::fs::read(&self.file).unwrap_or_else(|error| panic!("{}: {error}", self.file.display()));
+        frames::read(&bytes)
     }
 }
 

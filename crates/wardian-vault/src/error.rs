@@ -272,7 +272,7 @@ impl OverlayError {
     }
 }
 
-fn io_hint(source: &io::Error) -> String {
+pub(crate) fn io_hint(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::PermissionDenied => "the daemon's user may not do that: check owner and mode".into(),
         io::ErrorKind::StorageFull => "free some space on that file system".into(),

@@ -1,5 +1,6 @@
 //! The repository of disks: immutable images by content, the overlays machines run on, and the seed disks that
-//! configure a guest at its first boot. All work with `qemu-img` happens here.
+//! configure a guest at its first boot. All work with `qemu-img` happens here. [`memory`] adds the durable files of
+//! machines' memory, wherever the caller keeps them.
 //!
 //! # On disk
 //!
@@ -28,6 +29,7 @@ mod detect;
 mod digest;
 mod error;
 mod import;
+pub mod memory;
 mod overlay;
 mod qcow2;
 mod qemu_img;

@@ -2,6 +2,8 @@
 //!
 //! Whether folders exist, the group is known or QEMU is recent enough is found out by whoever opens them.
 
+mod dns_update;
+
 use std::{
     fmt,
     io::ErrorKind,
@@ -11,9 +13,12 @@ use std::{
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
-use wardian_model::environment::Problem;
+use wardian_host::update::UpdateConfig;
+use wardian_model::{environment::Problem, span::Span};
+use wardian_plan::alias::{AliasConfig, AliasConfigError};
 
 use crate::cli::args;
+pub(crate) use dns_update::Zone;
 
 /// The whole configuration, as `wardian daemon --help` shows it.
 pub(crate) const HELP: &str = "\
@@ -38,6 +43,24 @@ unknown keys are errors:
   bridge = \"wardian0\"
   # Its addresses, /16 to /28; the last one is the host's.
   prefix = \"10.86.0.0/16\"
+  # Machines are MACHINE.ENVIRONMENT.ZONE to the outside. The name server on the
+  # host's address knows them; let yours forward the zone to it.
+  zone = \"wardian.internal\"
+  # How long clients may remember these names, 0s to 1h.
+  alias-ttl = \"5s\"
+
+  # A name server that is told of all aliases too (RFC 2136), signed (TSIG).
+  # [dns-update]
+  # server = \"10.0.0.2:53\"
+  # The server's zones: one that holds the aliases, [lab] zone by default, and one
+  # that holds the names of the lab network's addresses, told only if given.
+  # zone = \"wardian.internal\"
+  # reverse-zone = \"86.10.in-addr.arpa\"
+  # key-name = \"wardian\"
+  # hmac-sha256, hmac-sha384 or hmac-sha512.
+  # key-algorithm = \"hmac-sha256\"
+  # The key's secret, in base64; readable by root only.
+  # key-secret-file = \"/etc/wardian/dns-update.key\"
 
 A flag wins over the file.";
 
@@ -56,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) socket_group: Option<String>,
     /// The lab network.
     pub(crate) lab: Lab,
+    /// A name server that is told of aliases.
+    pub(crate) dns_update: Option<UpdateConfig>,
     /// How guests' instructions are run.
     pub(crate) accelerator: Accelerator,
     /// The QEMU to run machines with.
@@ -69,6 +94,8 @@ pub(crate) struct Lab {
     pub(crate) bridge: String,
     /// Its addresses.
     pub(crate) prefix: Ipv4Net,
+    /// The names of machines on it.
+    pub(crate) aliases: AliasConfig,
 }
 
 /// How guests' instructions are run.
@@ -132,6 +159,7 @@ struct File {
     qemu: Option<PathBuf>,
     #[serde(default)]
     lab: LabFile,
+    dns_update: Option<dns_update::File>,
 }
 
 /// Its `[lab]`.
@@ -140,6 +168,8 @@ struct File {
 struct LabFile {
     bridge: Option<String>,
     prefix: Option<LabPrefix>,
+    zone: Option<Zone>,
+    alias_ttl: Option<Span>,
 }
 
 /// Why there is no configuration.
@@ -187,6 +217,12 @@ pub(crate) enum ConfigError {
         /// The name.
         name: String,
     },
+    /// Names that can't be given.
+    #[error(transparent)]
+    Aliases(#[from] AliasConfigError),
+    /// A name server that can't be told.
+    #[error(transparent)]
+    DnsUpdate(#[from] dns_update::Error),
 }
 
 /// A place in a text; both count from 1.
@@ -205,13 +241,16 @@ impl fmt::Display for Position {
 impl From<ConfigError> for Problem {
     fn from(error: ConfigError) -> Self {
         let problem = Self::new(match &error {
-            ConfigError::Read { source, .. } => format!("{error}: {source}"),
+            ConfigError::Read { source, .. } | ConfigError::DnsUpdate(dns_update::Error::Read { source, .. }) => {
+                format!("{error}: {source}")
+            }
             _ => error.to_string(),
         });
         match error {
             ConfigError::Form { excerpt, .. } => {
                 problem.details(excerpt).hint("`wardian daemon --help` shows every key and its default")
             }
+            ConfigError::DnsUpdate(error) => problem.hint(error.hint()),
             _ => problem,
         }
     }
@@ -262,12 +301,21 @@ impl Config {
         if bridge.is_empty() || bridge.len() > 15 || !printable || bridge == "." || bridge == ".." {
             return Err(ConfigError::Bridge { name: bridge });
         }
+        let prefix = flags.lab_prefix.or(file.lab.prefix).unwrap_or_default().0;
+        let mut aliases = AliasConfig::new(flags.lab_zone.clone().or(file.lab.zone).unwrap_or_default().0)?;
+        if let Some(ttl) = file.lab.alias_ttl {
+            // Anything between is less than a client counts in.
+            let seconds = ttl.duration().as_secs().try_into().unwrap_or(u32::MAX);
+            aliases = aliases.with_ttl(seconds)?;
+        }
+        let dns_update = file.dns_update.map(|told| told.check(aliases.zone(), prefix)).transpose()?;
         Ok(Self {
             state_directory,
             run_directory,
             socket,
             socket_group: flags.socket_group.clone().or(file.socket_group),
-            lab: Lab { bridge, prefix: flags.lab_prefix.or(file.lab.prefix).unwrap_or_default().0 },
+            lab: Lab { bridge, prefix, aliases },
+            dns_update,
             accelerator: flags.accelerator.or(file.accelerator).unwrap_or_default(),
             qemu: flags.qemu.clone().or(file.qemu).unwrap_or_else(|| "qemu-system-x86_64".into()),
         })
@@ -317,6 +365,8 @@ mod tests {
             config.qemu.to_str().unwrap(),
             &config.lab.bridge,
             &config.lab.prefix.to_string(),
+            config.lab.aliases.zone().as_str(),
+            &Span::seconds(config.lab.aliases.ttl_seconds().into()).to_string(),
         ] {
             assert!(HELP.contains(&format!("\"{shown}\"")), "{shown}");
         }
@@ -330,11 +380,14 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let text = "run-directory = '/run/w'\naccelerator = 'tcg'\n[lab]\nbridge = 'lab'\nprefix = '10.1.0.0/16'";
-        let config = config(text, &["--lab-prefix", "10.2.0.0/24", "--accelerator", "kvm"]).unwrap();
+        let text = "run-directory = '/run/w'\naccelerator = 'tcg'\n[lab]\nbridge = 'lab'\nprefix = '10.1.0.0/16'\nzone = 'x'\nalias-ttl = '1m'";
+        let config =
+            config(text, &["--lab-prefix", "10.2.0.0/24", "--lab-zone", "Lab.example.", "--accelerator", "kvm"])
+                .unwrap();
         assert_eq!(config.socket, Path::new("/run/w/wardian.sock"));
         assert_eq!(config.accelerator, Accelerator::Kvm);
-        assert_eq!(config.lab, Lab { bridge: "lab".into(), prefix: "10.2.0.0/24".parse().unwrap() });
+        let aliases = AliasConfig::new("lab.example".parse().unwrap()).unwrap().with_ttl(60).unwrap();
+        assert_eq!(config.lab, Lab { bridge: "lab".into(), prefix: "10.2.0.0/24".parse().unwrap(), aliases });
     }
 
     #[test]
@@ -350,6 +403,14 @@ mod tests {
     fn values_that_cannot_be_used_are_refused_before_anything_is_opened() {
         assert!(matches!(config("state-directory = 'x'", &[]), Err(ConfigError::Relative { .. })));
         assert!(matches!(config("lab = { bridge = 'a-name-that-is-too-long' }", &[]), Err(ConfigError::Bridge { .. })));
+        for (lab, what) in [("alias-ttl = '2h'", "7200"), ("zone = 'a_b'", "a_b"), ("alias-ttl = 5", "string")] {
+            let error = config(&format!("[lab]\n{lab}"), &[]).unwrap_err().to_string();
+            assert!(error.contains(what), "{lab}: {error}");
+        }
+        let told = "[dns-update]\nserver = '10.0.0.2'\nkey-name = 'w'\nkey-secret-file = '/nonexistent'";
+        let problem = Problem::from(config(told, &[]).unwrap_err());
+        assert!(problem.message.starts_with("can't read the secret of the key w in /nonexistent: "), "{problem:?}");
+        assert!(problem.hint.is_some());
         let long = format!("socket = '/{}'", "s".repeat(107));
         assert!(matches!(config(&long, &[]), Err(ConfigError::SocketTooLong { length: 108, .. })));
         for prefix in ["10.86.0.1/16", "10.86.0.0/30", "fd00::/64", "10.86.0.0"] {

@@ -17,7 +17,7 @@ use wardian_api::{
     host_backend::HostBackend,
     server::{self, Allowed, BindError},
 };
-use wardian_host::{Host, HostConfig, OpenError};
+use wardian_host::{Host, HostConfig, OpenError, update::Updater};
 use wardian_model::host;
 use wardian_plan::network::LabConfig;
 
@@ -91,6 +91,8 @@ fn host_config(config: &Config) -> anyhow::Result<HostConfig> {
         state_directory: config.state_directory.clone(),
         run_directory: config.run_directory.clone(),
         lab: LabConfig { bridge: config.lab.bridge.clone(), prefix: config.lab.prefix, ..LabConfig::default() },
+        aliases: config.lab.aliases.clone(),
+        updater: config.dns_update.clone().map(Updater::new).transpose()?,
         accelerator: match config.accelerator {
             Accelerator::Auto => None,
             Accelerator::Kvm => Some(host::Accelerator::Kvm),

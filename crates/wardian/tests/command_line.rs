@@ -85,7 +85,21 @@ fn the_flag_names_the_host_and_wins_over_the_variable() {
 fn wrong_usage_ends_with_2() {
     for words in [
         &["frobnicate"][..],
-        &["fence", "store", "sealed"],
+        &["fence"],
+        &["fence", "store", "shut"],
+        &["snapshot"],
+        &["snapshot", "create", "store"],
+        &["snapshot", "create", "store", "Clean"],
+        &["snapshot", "rm", "store"],
+        &["restore", "store"],
+        &["restore", "store", "other@"],
+        &["expire", "store"],
+        &["expire", "store", "2"],
+        &["expire", "store", "0h"],
+        &["conflicts"],
+        &["up", "x", "--expire", "soon"],
+        &["clone", "store@", "store-2"],
+        &["clone", "@clean", "store-2"],
         &[],
         &["up"],
         &["rm"],
@@ -105,6 +119,15 @@ fn wrong_usage_ends_with_2() {
         assert_eq!(code(&run(words)), 2, "{words:?}");
     }
     assert!(stderr(&run(&["ls", "--host", "https://example.org"])).contains("yet"));
+    let said = |words: &[&str]| stderr(&run(words)).lines().next().unwrap().to_owned();
+    assert_eq!(
+        said(&["clone", "store", "store-2", "--count", "0"]),
+        "error: invalid value '0' for '--count <N>': 0 clones can't be made: no fewer than 1 and no more than 1000"
+    );
+    assert!(
+        said(&["clone", "store@", "store-2"])
+            .ends_with("names no snapshot after the @; write ENV@SNAPSHOT, or ENV alone for how it is now")
+    );
 }
 
 #[test]

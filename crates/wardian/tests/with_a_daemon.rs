@@ -271,3 +271,148 @@ fn an_image_is_imported_by_its_whole_path() {
     let here = std::env::current_dir().unwrap().join("disk.raw");
     assert_eq!((&asked["path"], &asked["kernel"]), (&json!(here), &json!("/k")));
 }
+
+fn snapshot(name: &str, phase: &str) -> Value {
+    json!({
+        "name": name, "id": "00000000000000cc", "environment": "store", "created": "2026-03-01T12:00:00Z",
+        "phase": phase, "memory": true, "saved-bytes": 1 << 20, "pause-us": 14_200,
+    })
+}
+
+#[test]
+fn a_snapshot_shows_its_steps_and_says_how_long_the_machines_stood() {
+    let mut daemon = Daemon::new();
+    let target = "POST /v1/environments/store/snapshots";
+    daemon.answers(target, 202, operation("snapshot", "store", "running", &[]).to_string());
+    let messages = [
+        operation("snapshot", "store", "running", &[("cut", "waiting"), ("save", "waiting")]),
+        operation("snapshot", "store", "running", &[("cut", "doing"), ("save", "waiting")]),
+        operation("snapshot", "store", "running", &[("cut", "done"), ("save", "doing")]),
+        operation("snapshot", "store", "done", &[("cut", "done"), ("save", "done")]),
+    ];
+    daemon.streams("GET /v1/operations/00000000000000bb/follow", sse("operation", &messages));
+    let list = json!({ "environment": "store", "snapshots": [snapshot("clean", "ready")] });
+    daemon.answers("GET /v1/environments/store/snapshots", 200, list.to_string());
+    let output = wardian(&daemon, &["snapshot", "create", "store", "clean"]);
+    assert_eq!((code(&output), stdout(&output)), (0, "paused for 14.2 ms\n"), "{output:?}");
+    let steps = ["cut begins", "cut done", "save begins", "save done", "store: snapshot done in"];
+    assert_eq!(without_times(stderr(&output)), steps);
+    let output = wardian(&daemon, &["snapshot", "create", "store", "clean", "--disk-only", "--json", "-q"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["operation"]["state"], &found["snapshot"]), (&json!("done"), &snapshot("clean", "ready")));
+    let asked: Vec<Value> = daemon.asked(target).iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    assert_eq!(asked, [json!({ "name": "clean", "memory": true }), json!({ "name": "clean", "memory": false })]);
+    let output = wardian(&daemon, &["snapshot", "create", "store", "clean", "--no-wait"]);
+    assert_eq!((code(&output), stdout(&output)), (0, ""));
+    assert!(stderr(&output).contains("`wardian snapshot ls store`"), "{output:?}");
+}
+
+#[test]
+fn one_snapshot_that_is_not_there_does_not_keep_the_others_from_being_removed() {
+    let mut daemon = Daemon::new();
+    daemon.answers("DELETE /v1/environments/store/snapshots/old", 404, not_found("old").to_string());
+    daemon.answers("DELETE /v1/environments/store/snapshots/clean", 204, String::new());
+    let output = wardian(&daemon, &["snapshot", "rm", "store", "old", "clean"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).starts_with("snapshot clean of store removed\nerror: "), "{output:?}");
+}
+
+#[test]
+fn a_restore_names_the_environment_the_snapshot_is_of() {
+    let mut daemon = Daemon::new();
+    let target = "POST /v1/environments/copy/restore";
+    daemon.answers(target, 202, operation("restore", "copy", "running", &[]).to_string());
+    let mut end = operation("restore", "copy", "failed", &[("go back", "failed")]);
+    end["problem"] = json!({ "message": "the memory of web is damaged", "details": [] });
+    daemon.streams("GET /v1/operations/00000000000000bb/follow", sse("operation", &[end]));
+    let output = wardian(&daemon, &["restore", "copy", "store@clean"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).ends_with("error: restore of copy failed: the memory of web is damaged\n"), "{output:?}");
+    assert_eq!(code(&wardian(&daemon, &["restore", "copy", "clean", "--no-wait"])), 0);
+    let asked: Vec<Value> = daemon.asked(target).iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    assert_eq!(asked, [json!({ "snapshot": "clean", "of": "store" }), json!({ "snapshot": "clean" })]);
+}
+
+#[test]
+fn a_clone_asks_for_what_was_said_and_tells_how_it_is_reached() {
+    let mut daemon = Daemon::new();
+    let target = "POST /v1/environments/store/clone";
+    let clones = json!({ "clones": [
+        { "name": "x-1", "operation": operation("clone", "x-1", "running", &[]) },
+        { "name": "x-2", "problem": { "message": "no address is free", "hint": "remove some", "details": [] } },
+    ] });
+    daemon.answers(target, 202, clones.to_string());
+    let end = [operation("clone", "x-1", "done", &[("cut", "done")])];
+    daemon.streams("GET /v1/operations/00000000000000bb/follow", sse("operation", &end));
+    let inside = json!({ "hostname": "web", "fqdn": "web.lab", "address": "192.168.23.1", "mac": "m", "uuid": "u" });
+    let detail = json!({
+        "name": "x-1", "id": "00000000000000aa", "phase": "running", "machines-total": 1, "machines-ready": 1,
+        "created": "2026-03-01T12:00:00Z", "fence": "open", "origin": { "from": "file" },
+        "machines": [{
+            "name": "web", "phase": "ready", "image": "micro", "memory-bytes": 1, "cpus": 1, "agent": { "is": "silent" },
+            "inside": inside, "outside": { "address": "10.86.0.9", "mac": "m" }, "exposed": [],
+        }],
+        "subnet": "192.168.23.0/24", "domain": "lab", "gateway": "192.168.23.254", "lineage": [], "snapshots": [],
+    });
+    daemon.answers("GET /v1/environments/x-1", 200, detail.to_string());
+    let words = ["clone", "store@clean", "x", "--count", "2", "--boot", "--owner", "ana", "--expire", "8h"];
+    let output = wardian(&daemon, &words);
+    assert_eq!((code(&output), stdout(&output)), (1, "x-1: web 10.86.0.9\n"), "{output:?}");
+    assert!(stderr(&output).ends_with("error: no address is free\nhint: remove some\n"), "{output:?}");
+    let asked: Value = serde_json::from_slice(&daemon.asked(target)[0]).unwrap();
+    assert_eq!(
+        asked,
+        json!({
+            "name": "x", "count": 2, "snapshot": "clean", "boot": true, "customize": false, "owner": "ana",
+            "expire-after-ms": 28_800_000,
+        })
+    );
+}
+
+#[test]
+fn a_fence_is_changed_or_only_shown() {
+    let mut daemon = Daemon::new();
+    let state = |fence: &str| json!({ "environment": "store", "fence": fence, "exposed": [] }).to_string();
+    daemon.answers("GET /v1/environments/store/fence", 200, state("out-only"));
+    daemon.answers("PUT /v1/environments/store/fence", 200, state("sealed"));
+    let output = wardian(&daemon, &["fence", "store"]);
+    assert_eq!(stdout(&output), "store: out-only: connections go out only; no port is exposed\n");
+    let output = wardian(&daemon, &["fence", "store", "sealed"]);
+    assert_eq!((code(&output), stdout(&output)), (0, "store: sealed: nothing crosses the edge\n"));
+    assert_eq!(
+        daemon.asked("PUT /v1/environments/store/fence"),
+        [json!({ "fence": "sealed" }).to_string().into_bytes()]
+    );
+}
+
+#[test]
+fn an_expiry_is_set_and_taken_back() {
+    let mut daemon = Daemon::new();
+    let never = json!({ "environment": "store" });
+    daemon.answers("DELETE /v1/environments/store/expiry", 200, never.to_string());
+    let some = json!({ "environment": "store", "expires": "2026-03-01T12:00:00.5Z" });
+    daemon.answers("PUT /v1/environments/store/expiry", 200, some.to_string());
+    assert_eq!(stdout(&wardian(&daemon, &["expire", "store", "never"])), "store never expires\n");
+    let output = wardian(&daemon, &["expire", "store", "2h"]);
+    assert_eq!(stdout(&output), "store expires now\n");
+    let asked: Value = serde_json::from_slice(&daemon.asked("PUT /v1/environments/store/expiry")[0]).unwrap();
+    assert_eq!(asked, json!({ "after-ms": 7_200_000 }));
+    let output = wardian(&daemon, &["expire", "store", "never", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), never);
+}
+
+#[test]
+fn conflicts_are_no_failure() {
+    let mut daemon = Daemon::new();
+    let party = |environment: &str| json!({ "environment": environment, "machine": "web", "value": "web-server" });
+    let clash = json!({ "kind": "computer-name", "value": "web-server", "between": [party("copy"), party("store")] });
+    let found = json!({ "conflicts": [clash], "environments": [], "warnings": ["both use it"] });
+    daemon.answers("GET /v1/conflicts", 200, found.to_string());
+    let output = wardian(&daemon, &["conflicts", "store", "copy"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("computer name  web-server  copy/web, store/web\n"), "{output:?}");
+    assert_eq!(stderr(&output), "warning: both use it\n");
+    assert_eq!(daemon.targets("GET /v1/conflicts"), ["/v1/conflicts?environment=store&environment=copy"]);
+    let output = wardian(&daemon, &["conflicts", "store", "copy", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), found);
+}

@@ -44,6 +44,85 @@ pub(super) fn boot() -> Result<f64> {
     bail!("the agent of a guest on bare QEMU did not answer in two minutes")
 }
 
+/// What QEMU has for going back: two machines of 256 MiB save their state into their disks, end, and start from it again;
+/// from the first command to the last agent's answer, in seconds.
+pub(super) fn save_and_load_two() -> Result<f64> {
+    let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let mut running = Vec::new();
+    for folder in &folders {
+        running.push(spawn(folder.path(), &[])?);
+    }
+    for folder in &folders {
+        answer(&folder.path().join("agent"), Instant::now())?;
+    }
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let saves: Vec<_> = folders.iter().map(|folder| scope.spawn(|| save(folder.path()))).collect();
+        saves.into_iter().try_for_each(|save| save.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    // Saved machines end when dropped.
+    drop(running);
+    let mut again = Vec::new();
+    for folder in &folders {
+        for socket in ["agent", "monitor"] {
+            let _ = fs::remove_file(folder.path().join(socket));
+        }
+        again.push(spawn(folder.path(), &["-loadvm", "moment"])?);
+    }
+    for folder in &folders {
+        answer(&folder.path().join("agent"), start)?;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// A process that is ended when dropped; its folder is the caller's.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(folder: &Path, more: &[&str]) -> Result<Running> {
+    let mut command = command(folder, &folder.join("agent"))?;
+    let monitor = folder.join("monitor");
+    command.args(["-m", "256"]).arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display())).args(more);
+    Ok(Running(command.spawn().context("cannot start QEMU")?))
+}
+
+/// Until the agent answers.
+fn answer(agent: &Path, start: Instant) -> Result<()> {
+    let mut stream = connect(agent, start)?;
+    stream.set_read_timeout(Some(Duration::from_millis(10)))?;
+    stream.write_all(b"{\"execute\":\"guest-ping\"}\n")?;
+    let mut bytes = [0; 256];
+    while start.elapsed() < Duration::from_secs(120) {
+        if stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+            return Ok(());
+        }
+    }
+    bail!("the agent of a guest on bare QEMU did not answer in two minutes")
+}
+
+/// `savevm`, through the machine's monitor.
+fn save(folder: &Path) -> Result<()> {
+    use std::io::{BufRead, BufReader};
+    let stream = UnixStream::connect(folder.join("monitor")).context("cannot reach QEMU's monitor")?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut stream = stream;
+    stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
+    let save = r#"{"execute":"human-monitor-command","arguments":{"command-line":"savevm moment"},"id":"saved"}"#;
+    stream.write_all(save.as_bytes())?;
+    let answer = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("\"saved\"")));
+    let answer = answer.context("QEMU ended while saving")??;
+    if !answer.contains("\"return\": \"\"") {
+        bail!("QEMU can't save: {answer}");
+    }
+    Ok(())
+}
+
 fn connect(agent: &Path, start: Instant) -> Result<UnixStream> {
     loop {
         match UnixStream::connect(agent) {
@@ -61,12 +140,14 @@ fn command(folder: &Path, agent: &Path) -> Result<Command> {
     let text = fs::read_to_string(image.join("image.json")).context("cannot read the image's description")?;
     let description: serde_json::Value = serde_json::from_str(&text)?;
     let disk = folder.join("disk.qcow2");
-    crate::run::read(
-        Command::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
-            .arg(image.join("disk.qcow2"))
-            .arg(&disk),
-    )?;
+    if !disk.exists() {
+        crate::run::read(
+            Command::new("qemu-img")
+                .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+                .arg(image.join("disk.qcow2"))
+                .arg(&disk),
+        )?;
+    }
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", "tcg"])

@@ -3,6 +3,7 @@
 
 mod bare;
 mod daemon;
+mod live;
 mod up;
 
 use crate::lab::Lab;
@@ -16,8 +17,9 @@ pub(crate) struct Measured {
     name: &'static str,
     value: f64,
     unit: &'static str,
-    /// The largest value that keeps the promise.
+    /// The largest value that keeps the promise; the smallest, where more is better.
     bound: f64,
+    more_is_better: bool,
     holds: bool,
 }
 
@@ -25,7 +27,12 @@ impl Measured {
     fn new(name: &'static str, value: f64, unit: &'static str, bound: f64) -> Self {
         // Three decimals: more would only be noise.
         let value = (value * 1000.0).round() / 1000.0;
-        Self { name, value, unit, bound, holds: value <= bound }
+        Self { name, value, unit, bound, more_is_better: false, holds: value <= bound }
+    }
+
+    fn at_least(name: &'static str, value: f64, unit: &'static str, bound: f64) -> Self {
+        let value = (value * 1000.0).round() / 1000.0;
+        Self { name, value, unit, bound, more_is_better: true, holds: value >= bound }
     }
 }
 
@@ -35,6 +42,9 @@ type Bench = fn(&Lab) -> Result<Vec<Measured>>;
 const BENCHES: &[(&str, Bench)] = &[
     ("one machine against bare QEMU", up::one_against_bare_qemu),
     ("ten equal environments at once", up::ten_equal_at_once),
+    ("pauses of running machines", live::pauses),
+    ("clones and restores", live::clones),
+    ("memory of many clones", live::memory),
     ("a daemon with 200 environments", daemon::with_200_environments),
 ];
 
@@ -51,12 +61,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs all benches. Broken promises are shown, and are no error: a slow machine is not a wrong program.
-pub(crate) fn run(json: bool) -> Result<()> {
+///
+/// With `only`, just the benches whose title contains that.
+pub(crate) fn run(json: bool, only: Option<&str>) -> Result<()> {
     packages::ensure()?;
     let binary = tests::build_release()?;
     images::build(images::Which::Micro)?;
     let mut all = Vec::new();
-    for (title, bench) in BENCHES {
+    for (title, bench) in BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))) {
         let measured = run::timed(title, || {
             let lab = Lab::start("bench", binary.clone())?;
             lab.import("micro")?;
@@ -72,7 +84,8 @@ pub(crate) fn run(json: bool) -> Result<()> {
     println!("{:<18} {:>10} {:<5} {:>8}  holds", "name", "value", "unit", "bound");
     for one in &all {
         let holds = if one.holds { "yes" } else { "NO" };
-        println!("{:<18} {:>10} {:<5} {:>8}  {holds}", one.name, one.value, one.unit, one.bound);
+        let bound = format!("{} {}", if one.more_is_better { "≥" } else { "≤" }, one.bound);
+        println!("{:<18} {:>10} {:<5} {bound:>8}  {holds}", one.name, one.value, one.unit);
     }
     Ok(())
 }

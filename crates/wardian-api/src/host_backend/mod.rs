@@ -11,18 +11,23 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use wardian_host::{CheckedFile, Host, HostVerdict, ImportRequest};
 use wardian_model::{
+    Timestamp,
     environment::{EnvironmentRecord, Exposure},
     event::EventRecord,
     id::OperationId,
     image::ImageRecord,
     machine::MachineRecord,
-    name::{EnvironmentName, ImageName, MachineName},
+    name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
-    spec::{Expose, Protocol},
+    snapshot::SnapshotRecord,
+    spec::{Expose, Fence, Protocol},
 };
+use wardian_plan::alias::AliasConfig;
 
 use crate::{
-    backend::{Backend, Checked, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, UpOrder},
+    backend::{
+        Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, UpOrder,
+    },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
 
@@ -50,7 +55,7 @@ impl HostBackend {
 impl Backend for HostBackend {
     async fn create(&self, order: UpOrder) -> Result<(OperationRecord, Vec<String>), Refusal> {
         let CheckedFile { spec, warnings } = self.read(&order).await?;
-        Ok((self.host.create(spec, order.stopped).await?, warnings))
+        Ok((self.host.create(spec, order.stopped, order.extras).await?, warnings))
     }
 
     async fn check(&self, order: UpOrder) -> Result<Checked, Refusal> {
@@ -58,12 +63,46 @@ impl Backend for HostBackend {
         Ok(Checked { name: spec.name, machines: spec.machines.into_keys().collect(), warnings })
     }
 
-    async fn clone_environment(
+    async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
+        self.host.clone_environment(order).await
+    }
+
+    async fn snapshot(
         &self,
-        source: &EnvironmentName,
-        names: &[EnvironmentName],
-    ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
-        self.host.clone_environment(source, names).await
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+        memory: bool,
+    ) -> Result<OperationRecord, Refusal> {
+        self.host.snapshot(environment, name, memory).await
+    }
+
+    async fn snapshots(&self, environment: &EnvironmentName) -> Result<Vec<SnapshotRecord>, Refusal> {
+        self.host.snapshots(environment).await
+    }
+
+    async fn remove_snapshot(&self, environment: &EnvironmentName, name: &SnapshotName) -> Result<(), Refusal> {
+        self.host.remove_snapshot(environment, name).await
+    }
+
+    async fn restore(
+        &self,
+        environment: &EnvironmentName,
+        of: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<OperationRecord, Refusal> {
+        self.host.restore(environment, of, name).await
+    }
+
+    async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal> {
+        self.host.set_fence(name, fence).await
+    }
+
+    async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {
+        self.host.fence_counters(name).await
+    }
+
+    async fn set_expiry(&self, name: &EnvironmentName, expires: Option<Timestamp>) -> Result<(), Refusal> {
+        self.host.set_expiry(name, expires).await
     }
 
     async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
@@ -72,6 +111,10 @@ impl Backend for HostBackend {
 
     async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
         self.host.stop(name).await
+    }
+
+    async fn suspend(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        self.host.suspend(name).await
     }
 
     async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
@@ -99,6 +142,10 @@ impl Backend for HostBackend {
 
     async fn environment(&self, name: &EnvironmentName) -> Result<(EnvironmentRecord, Vec<MachineRecord>), Refusal> {
         self.host.environment(name).await
+    }
+
+    fn aliases(&self) -> &AliasConfig {
+        &self.host.config().aliases
     }
 
     async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal> {

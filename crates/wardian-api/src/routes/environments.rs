@@ -1,4 +1,6 @@
 //! Routes of whole environments: up, list, status, start, stop, remove, clone, addresses, exposed ports.
+//!
+//! What they are held by (fence, expiry) is in [`super::edge`], their snapshots are in [`super::snapshots`].
 
 use std::num::NonZeroU16;
 
@@ -6,17 +8,18 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use wardian_model::{
     environment::{EnvironmentRecord, Origin},
-    name::{EnvironmentName, MachineName},
+    name::{EnvironmentName, MachineName, SnapshotName},
     spec::Expose,
 };
 
 use super::{
-    App, Shared,
+    App, Shared, edge,
     extract::{Asked, Named, Sent},
     failure::Failure,
+    snapshots,
 };
 use crate::{
-    backend::UpOrder,
+    backend::{CloneOrder, UpOrder},
     wire::{
         AddressList, Ancestor, CheckResult, CloneRequest, CloneResult, Cloned, EnvironmentDetail, EnvironmentList,
         EnvironmentSummary, ErrorBody, ErrorKind, ExposeRequest, Exposure, Operation, OperationState, UnexposeQuery,
@@ -67,6 +70,7 @@ fn order(request: UpRequest) -> Result<UpOrder, Failure> {
         file_name: request.file_name.unwrap_or_else(|| "environment file".to_owned()),
         name: request.name.map(EnvironmentName::new).transpose().map_err(Failure::invalid)?,
         stopped: request.stopped,
+        extras: edge::extras(request.owner, request.expire_after_ms)?,
     })
 }
 
@@ -86,16 +90,24 @@ pub(super) async fn environment(
     };
     let operation = operation.filter(|operation| operation.state == OperationState::Running);
     let lineage = lineage(&app, &record).await;
-    Ok(Json(EnvironmentDetail::new(&record, &machines, operation, lineage)))
+    let snapshots = snapshots::list(&app, &record).await?;
+    // Everything else is worth telling when the kernel doesn't tell these.
+    let counters = app.backend.fence_counters(&name).await.unwrap_or_default();
+    Ok(Json(EnvironmentDetail::new(&record, &machines, operation, lineage, snapshots, &counters)))
 }
 
 /// The environments an environment's inside comes from, as far back as they are still there.
 async fn lineage(app: &App, record: &EnvironmentRecord) -> Vec<Ancestor> {
     let mut lineage = Vec::new();
     let mut origin = record.origin.clone();
-    while let Origin::Clone { name, id, .. } = origin {
+    while let Origin::Clone { name, id, snapshot, .. } = origin {
         let there = app.backend.environment(&name).await.ok().filter(|(record, _)| record.id == id);
-        lineage.push(Ancestor { name: name.to_string(), id: id.to_string(), exists: there.is_some() });
+        lineage.push(Ancestor {
+            name: name.to_string(),
+            id: id.to_string(),
+            exists: there.is_some(),
+            snapshot: snapshot.map(|snapshot| snapshot.to_string()),
+        });
         match there {
             Some((record, _)) if lineage.len() < OLDEST_ANCESTOR => origin = record.origin,
             _ => break,
@@ -116,6 +128,8 @@ pub(super) async fn remove(
 }
 
 /// Start the machines of an environment
+///
+/// Those that were suspended go on where they were.
 #[utoipa::path(post, path = "/v1/environments/{environment}/start", tag = "environments",
     params(("environment" = String, Path, description = "Its name")),
     responses((status = 202, body = Operation), (status = "default", description = "Refused", body = ErrorBody)))]
@@ -128,7 +142,7 @@ pub(super) async fn start(
 
 /// Stop the machines of an environment
 ///
-/// Their disks stay.
+/// Their disks stay; of a suspended environment, the memory is given up.
 #[utoipa::path(post, path = "/v1/environments/{environment}/stop", tag = "environments",
     params(("environment" = String, Path, description = "Its name")),
     responses((status = 202, body = Operation), (status = "default", description = "Refused", body = ErrorBody)))]
@@ -139,9 +153,23 @@ pub(super) async fn stop(
     Ok((StatusCode::ACCEPTED, Json(app.backend.stop(&name).await?.into())))
 }
 
+/// Stop the machines of an environment where they are
+///
+/// Their memory goes to disk, and their next start goes on from there, also after a restart of the host.
+#[utoipa::path(post, path = "/v1/environments/{environment}/suspend", tag = "environments",
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 202, body = Operation), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn suspend(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+) -> Result<(StatusCode, Json<Operation>), Failure> {
+    Ok((StatusCode::ACCEPTED, Json(app.backend.suspend(&name).await?.into())))
+}
+
 /// Make environments whose inside is this one's inside
 ///
-/// All from one and the same cut through its disks. With several, each may be refused on its own.
+/// All from one and the same cut through it as it is now, or from a snapshot of it. Machines that run go on in each
+/// clone, unless they shall boot. With several, each may be refused on its own.
 #[utoipa::path(post, path = "/v1/environments/{environment}/clone", tag = "environments", request_body = CloneRequest,
     params(("environment" = String, Path, description = "The name of the source")),
     responses((status = 202, body = CloneResult), (status = "default", description = "Refused", body = ErrorBody)))]
@@ -154,8 +182,16 @@ pub(super) async fn clone_environment(
         return Err(Failure::invalid(format!("the count of clones must be between 1 and {}", CloneRequest::MOST)));
     }
     let names = request.names().into_iter().map(EnvironmentName::new).collect::<Result<Vec<_>, _>>();
-    let names = names.map_err(Failure::invalid)?;
-    let results = app.backend.clone_environment(&source, &names).await?;
+    let order = CloneOrder {
+        source,
+        snapshot: request.snapshot.map(SnapshotName::new).transpose().map_err(Failure::invalid)?,
+        names: names.map_err(Failure::invalid)?,
+        memory: !request.boot,
+        customize: request.customize,
+        extras: edge::extras(request.owner, request.expire_after_ms)?,
+    };
+    let results = app.backend.clone_environment(&order).await?;
+    let names = order.names;
     let mut clones = Vec::with_capacity(names.len());
     for (name, result) in names.iter().zip(results) {
         clones.push(match result {
@@ -165,7 +201,23 @@ pub(super) async fn clone_environment(
             Err(refusal) => Cloned { name: name.to_string(), operation: None, problem: Some(refusal.problem.into()) },
         });
     }
-    Ok((StatusCode::ACCEPTED, Json(CloneResult { clones })))
+    // A source that is gone by now has nothing to share with its clones any more.
+    let warnings =
+        app.backend.environment(&order.source).await.map_or_else(|_| Vec::new(), |(r, _)| shared_outside(&r));
+    Ok((StatusCode::ACCEPTED, Json(CloneResult { clones, warnings })))
+}
+
+/// What an environment's clones will use outside just as it does.
+fn shared_outside(record: &EnvironmentRecord) -> Vec<String> {
+    let warning = |(machine, what): (Option<&MachineName>, &str)| {
+        let who = machine.map_or_else(|| record.name.to_string(), |machine| format!("{}/{machine}", record.name));
+        format!(
+            "{who} uses {} outside, and so will each clone: isolation can't keep them apart there; \
+             `wardian fence CLONE sealed` keeps a clone away from it",
+            what.trim()
+        )
+    };
+    record.spec.dependencies().map(warning).collect()
 }
 
 /// Which addresses are wanted.
@@ -189,7 +241,7 @@ pub(super) async fn addresses(
     Asked(query): Asked<AddressesQuery>,
 ) -> Result<Json<AddressList>, Failure> {
     let (record, _) = app.backend.environment(&name).await?;
-    let mut list = AddressList::new(&record);
+    let mut list = AddressList::new(&record, app.backend.aliases());
     if let Some(machine) = query.machine {
         if !record.identities.contains_key(&machine) {
             let message = format!("environment {name} has no machine {machine}");

@@ -2,6 +2,8 @@
 //!
 //! Every error of every route has one shape, [`ErrorBody`](crate::wire::ErrorBody), also where no handler was reached.
 
+mod conflicts;
+mod edge;
 mod environments;
 mod extract;
 mod failure;
@@ -10,6 +12,7 @@ mod host;
 mod images;
 mod leftover;
 mod operations;
+mod snapshots;
 
 use std::sync::Arc;
 
@@ -70,9 +73,16 @@ fn documented() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(environments::environment, environments::remove))
         .routes(routes!(environments::start))
         .routes(routes!(environments::stop))
+        .routes(routes!(environments::suspend))
         .routes(routes!(environments::clone_environment))
         .routes(routes!(environments::addresses))
         .routes(routes!(environments::expose, environments::unexpose))
+        .routes(routes!(edge::fence, edge::set_fence))
+        .routes(routes!(edge::set_expiry, edge::remove_expiry))
+        .routes(routes!(snapshots::list_snapshots, snapshots::take_snapshot))
+        .routes(routes!(snapshots::remove_snapshot))
+        .routes(routes!(snapshots::restore))
+        .routes(routes!(conflicts::conflicts))
         .routes(routes!(guests::exec))
         .routes(routes!(guests::read_file, guests::write_file))
         .routes(routes!(guests::console))

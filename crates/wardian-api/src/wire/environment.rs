@@ -1,10 +1,13 @@
 //! Environments: one line of a list, and the whole of one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wardian_model::{environment as model, machine::MachineRecord, spec};
+use wardian_plan::alias::{AliasConfig, aliases_of};
 
-use super::{Inside, MachineDetail, Operation, Outside, Problem};
+use super::{Inside, MachineDetail, Operation, Outside, Problem, Snapshot, SnapshotList, SnapshotPlace};
 
 /// One environment in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,6 +29,12 @@ pub struct EnvironmentSummary {
     pub fence: Fence,
     /// Where its inside comes from.
     pub origin: Origin,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// When it is removed by itself; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// Why it failed, or the first problem of its machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
@@ -54,11 +63,25 @@ pub struct EnvironmentDetail {
     pub domain: String,
     /// The gateway inside: the last host address of the subnet.
     pub gateway: String,
+    /// What its network has dropped or answered by a reset since it was made: how many packets, by reason. Empty while it
+    /// has no network.
+    ///
+    /// At the edge: `fence-in` and `fence-out` are what the fence doesn't let in and out, `not-public` would have left with a
+    /// private address. At the gateway: `fence-inside` (between machines, by way of it), `to-gateway` (no such service),
+    /// `invalid`, `reset-inside` and `reset-outside` (of connections nobody knows). At machines' taps: `forged-mac`,
+    /// `forged-arp`, `forged-address`, `rogue-dhcp`, `ipv6`, `other`, and `parked`, which nobody misses.
+    #[serde(default)]
+    pub fence_counters: BTreeMap<String, u64>,
     /// The operation being carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// The environments its inside comes from, nearest first; empty when it comes from a file.
     pub lineage: Vec<Ancestor>,
+    /// Its snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// The snapshot its present state comes from, where it is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<SnapshotPlace>,
 }
 
 /// What an environment is.
@@ -79,6 +102,10 @@ pub enum EnvironmentPhase {
     Stopping,
     /// No machine runs.
     Stopped,
+    /// Machines are stopped where they are, or their memory is being written to disk.
+    Suspending,
+    /// No machine runs; the memory of those that did is on disk, and a start goes on from it.
+    Suspended,
     /// Machines, network and disks are being removed.
     Removing,
     /// Could not become what it shall be.
@@ -97,6 +124,8 @@ impl EnvironmentPhase {
             Self::Degraded => "degraded",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Removing => "removing",
             Self::Failed => "failed",
         }
@@ -115,7 +144,10 @@ pub enum Origin {
         name: String,
         /// That environment.
         id: String,
-        /// The cut its disks start from.
+        /// The snapshot of it that was cloned; it was cloned as it was then when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<String>,
+        /// The cut its machines start from.
         cut: String,
     },
 }
@@ -130,6 +162,9 @@ pub struct Ancestor {
     pub id: String,
     /// Whether it is still there.
     pub exists: bool,
+    /// The snapshot of it that was cloned, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// What may cross an environment's edge.
@@ -202,8 +237,16 @@ pub struct Addresses {
     pub machine: String,
     /// What it knows of itself; equal in every clone.
     pub inside: Inside,
-    /// How the outside knows it; unique per instance.
-    pub outside: Outside,
+    /// How the outside knows it; unique per instance. Missing where it has no outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+    /// Its DNS name on the lab network: the same when an environment of that name is made again. Absent while the
+    /// environment is being removed, or where it has no outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// A second one, which belongs to this life of this machine and never leads to another. Absent as `alias` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opaque_alias: Option<String>,
     /// The ports that lead to it.
     pub exposed: Vec<Exposure>,
 }
@@ -236,6 +279,8 @@ impl EnvironmentSummary {
             created: record.created.to_string(),
             fence: record.fence.into(),
             origin: (&record.origin).into(),
+            owner: record.owner.clone(),
+            expires: record.expires.map(|at| at.to_string()),
             problem: problem.map(Problem::from),
         }
     }
@@ -249,6 +294,8 @@ impl EnvironmentDetail {
         machines: &[MachineRecord],
         operation: Option<Operation>,
         lineage: Vec<Ancestor>,
+        snapshots: SnapshotList,
+        counters: &[(&'static str, u64)],
     ) -> Self {
         Self {
             summary: EnvironmentSummary::new(record, machines),
@@ -256,24 +303,33 @@ impl EnvironmentDetail {
             subnet: record.spec.network.subnet.to_string(),
             domain: record.spec.network.domain.to_string(),
             gateway: record.spec.network.gateway().to_string(),
+            fence_counters: counters.iter().map(|(reason, count)| (reason.replace('_', "-"), *count)).collect(),
             operation,
             lineage,
+            snapshots: snapshots.snapshots,
+            at: snapshots.at,
         }
     }
 }
 
 impl AddressList {
-    /// From the record of an environment.
+    /// From the record of an environment, and how machines are named.
     #[must_use]
-    pub fn new(record: &model::EnvironmentRecord) -> Self {
+    pub fn new(record: &model::EnvironmentRecord, config: &AliasConfig) -> Self {
+        let aliases = aliases_of(record, config);
         let addresses = record
             .identities
             .iter()
-            .map(|(name, identity)| Addresses {
-                machine: name.to_string(),
-                inside: Inside::new(&identity.inside, &record.spec.network.domain),
-                outside: (&identity.outside).into(),
-                exposed: Exposure::of(record, name),
+            .map(|(name, identity)| {
+                let names = aliases.iter().find(|aliases| aliases.machine == *name);
+                Addresses {
+                    machine: name.to_string(),
+                    inside: Inside::new(&identity.inside, &record.spec.network.domain),
+                    outside: record.spec.has_outside(name).then(|| (&identity.outside).into()),
+                    alias: names.map(|names| names.stable.to_string()),
+                    opaque_alias: names.map(|names| names.opaque.to_string()),
+                    exposed: Exposure::of(record, name),
+                }
             })
             .collect();
         Self { environment: record.name.to_string(), addresses }
@@ -310,6 +366,8 @@ impl From<&model::EnvironmentPhase> for EnvironmentPhase {
             model::EnvironmentPhase::Degraded => Self::Degraded,
             model::EnvironmentPhase::Stopping => Self::Stopping,
             model::EnvironmentPhase::Stopped => Self::Stopped,
+            model::EnvironmentPhase::Suspending => Self::Suspending,
+            model::EnvironmentPhase::Suspended => Self::Suspended,
             model::EnvironmentPhase::Removing => Self::Removing,
             model::EnvironmentPhase::Failed { .. } => Self::Failed,
         }
@@ -320,9 +378,12 @@ impl From<&model::Origin> for Origin {
     fn from(origin: &model::Origin) -> Self {
         match origin {
             model::Origin::File => Self::File,
-            model::Origin::Clone { name, id, cut } => {
-                Self::Clone { name: name.to_string(), id: id.to_string(), cut: cut.to_string() }
-            }
+            model::Origin::Clone { name, id, snapshot, cut, .. } => Self::Clone {
+                name: name.to_string(),
+                id: id.to_string(),
+                snapshot: snapshot.as_ref().map(ToString::to_string),
+                cut: cut.to_string(),
+            },
         }
     }
 }
@@ -333,6 +394,16 @@ impl From<spec::Fence> for Fence {
             spec::Fence::Open => Self::Open,
             spec::Fence::OutOnly => Self::OutOnly,
             spec::Fence::Sealed => Self::Sealed,
+        }
+    }
+}
+
+impl From<Fence> for spec::Fence {
+    fn from(fence: Fence) -> Self {
+        match fence {
+            Fence::Open => Self::Open,
+            Fence::OutOnly => Self::OutOnly,
+            Fence::Sealed => Self::Sealed,
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct MachineDetail {
     pub cpus: u8,
     /// What is known of its guest agent.
     pub agent: Agent,
+    /// Its second interface, the one on the lab network, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondInterface>,
     /// The process it runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -45,8 +48,9 @@ pub struct MachineDetail {
     pub ready_after_ms: Option<u64>,
     /// What it knows of itself; equal in every clone.
     pub inside: Inside,
-    /// How the outside knows it; unique per instance.
-    pub outside: Outside,
+    /// How the outside knows it; unique per instance. Missing where it has no outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
     /// The ports that lead to it.
     pub exposed: Vec<Exposure>,
 }
@@ -102,6 +106,26 @@ pub enum Agent {
     Silent,
 }
 
+/// How far a machine's second interface has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "is")]
+pub enum SecondInterface {
+    /// Its link is up; the guest has not been told of the other machines yet.
+    New {
+        /// Why not, where it was tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Its link is down, for the guest still has another instance's addresses there.
+    Held {
+        /// Why it could not be given its own, where it was tried.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// The guest has its own addresses; the link is up.
+    Set,
+}
+
 /// What a guest knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -146,11 +170,12 @@ impl MachineDetail {
                 memory_bytes: spec.memory.as_bytes(),
                 cpus: spec.cpus,
                 agent: machine.map_or(Agent::Unknown, |machine| (&machine.agent).into()),
+                second: machine.and_then(|machine| machine.second.as_ref()).map(SecondInterface::from),
                 pid: phase.and_then(model::MachinePhase::process).map(|process| process.pid),
                 since: phase.and_then(since).map(|at| at.to_string()),
                 ready_after_ms: phase.and_then(ready_after),
                 inside: Inside::new(&identity.inside, &record.spec.network.domain),
-                outside: (&identity.outside).into(),
+                outside: record.spec.has_outside(name).then(|| (&identity.outside).into()),
                 exposed: Exposure::of(record, name),
             });
         }
@@ -223,6 +248,16 @@ impl From<&model::AgentState> for Agent {
             model::AgentState::Unknown => Self::Unknown,
             model::AgentState::Answers { version } => Self::Answers { version: version.clone() },
             model::AgentState::Silent => Self::Silent,
+        }
+    }
+}
+
+impl From<&model::SecondInterface> for SecondInterface {
+    fn from(second: &model::SecondInterface) -> Self {
+        match second {
+            model::SecondInterface::New { why } => Self::New { why: why.clone() },
+            model::SecondInterface::Held { why } => Self::Held { why: why.clone() },
+            model::SecondInterface::Set => Self::Set,
         }
     }
 }

@@ -44,8 +44,14 @@ pub enum OperationKind {
     Start,
     /// Stop them.
     Down,
+    /// Stop them where they are, with their memory on disk.
+    Suspend,
     /// Remove an environment.
     Remove,
+    /// Take a snapshot of an environment.
+    Snapshot,
+    /// Go back to a snapshot.
+    Restore,
 }
 
 impl OperationKind {
@@ -57,7 +63,10 @@ impl OperationKind {
             Self::Clone => "clone",
             Self::Start => "start",
             Self::Down => "down",
+            Self::Suspend => "suspend",
             Self::Remove => "rm",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
         }
     }
 }
@@ -78,7 +87,7 @@ pub enum OperationState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Step {
-    /// What it is about: `network`, `web: start`, `web: ready`.
+    /// What it is about: `network`, `web: start`, `web: ready`, `cut`, `save`.
     pub name: String,
     /// How it stands.
     pub state: StepState,
@@ -139,7 +148,10 @@ impl From<model::OperationKind> for OperationKind {
             model::OperationKind::Clone => Self::Clone,
             model::OperationKind::Start => Self::Start,
             model::OperationKind::Down => Self::Down,
+            model::OperationKind::Suspend => Self::Suspend,
             model::OperationKind::Remove => Self::Remove,
+            model::OperationKind::Snapshot => Self::Snapshot,
+            model::OperationKind::Restore => Self::Restore,
         }
     }
 }

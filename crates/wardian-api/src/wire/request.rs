@@ -1,9 +1,9 @@
-//! What changes environments: up, check, clone, expose.
+//! What changes environments: up, check, clone, restore, fence, expiry, expose.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Operation, Problem, Protocol};
+use super::{Exposure, Fence, Operation, Problem, Protocol};
 
 /// Make an environment from a file and start it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,12 @@ pub struct UpRequest {
     /// Only make it; start it later.
     #[serde(default)]
     pub stopped: bool,
+    /// Whose it is: 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How long from now until it is removed by itself, 1 at least; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_after_ms: Option<u64>,
 }
 
 /// The environment will be made.
@@ -53,6 +59,21 @@ pub struct CloneRequest {
     /// How many, 1 to 1000, from one and the same cut. Absent: one, called `name` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
+    /// The snapshot to clone; the environment as it is now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Boot the machines from their disks; otherwise those that run go on in the clone.
+    #[serde(default)]
+    pub boot: bool,
+    /// Give the machines other names and addresses inside; they boot then.
+    #[serde(default)]
+    pub customize: bool,
+    /// Whose the clones are: 1 to 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How long from now until they are removed by themselves, 1 at least; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_after_ms: Option<u64>,
 }
 
 impl CloneRequest {
@@ -75,6 +96,9 @@ impl CloneRequest {
 pub struct CloneResult {
     /// They.
     pub clones: Vec<Cloned>,
+    /// What isolation can't keep the clones and their source apart in, a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What became of one clone: it has either an `operation` or a `problem`.
@@ -89,6 +113,56 @@ pub struct Cloned {
     /// It won't be made; this is why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+}
+
+/// Go back to a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RestoreRequest {
+    /// The snapshot.
+    pub snapshot: String,
+    /// The environment it was taken of, one with the same inside; the one that goes back when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+/// Change what may cross an environment's edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FenceRequest {
+    /// What may cross it from now on.
+    pub fence: Fence,
+}
+
+/// What may cross an environment's edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct FenceState {
+    /// The environment.
+    pub environment: String,
+    /// What may cross its edge.
+    pub fence: Fence,
+    /// The exposed ports. They are reached from outside unless the fence is sealed.
+    pub exposed: Vec<Exposure>,
+}
+
+/// Change when an environment is removed by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExpiryRequest {
+    /// How long from now, 1 at least.
+    pub after_ms: u64,
+}
+
+/// When an environment is removed by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Expiry {
+    /// The environment.
+    pub environment: String,
+    /// When; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// Let the outside reach a port of a machine.

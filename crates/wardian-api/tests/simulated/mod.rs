@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroU16,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -15,20 +15,24 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use serde_json::json;
 use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
-    backend::{Backend, Checked, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, UpOrder},
+    backend::{
+        AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal,
+        UpOrder,
+    },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
 use wardian_model::{
     Timestamp,
     environment::{EnvironmentRecord, Exposure, Problem},
     event::EventRecord,
-    id::{EnvironmentId, OperationId},
+    id::{CutId, EnvironmentId, OperationId, SnapshotId},
     image::ImageRecord,
     machine::MachineRecord,
-    name::{EnvironmentName, ImageName, MachineName},
+    name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::{OperationKind, OperationRecord, OperationState},
     size::ByteSize,
-    spec::{Expose, Protocol},
+    snapshot::{SnapshotPhase, SnapshotRecord},
+    spec::{Expose, Fence, Protocol},
 };
 
 type Pair = (EnvironmentRecord, Vec<MachineRecord>);
@@ -39,6 +43,12 @@ pub struct State {
     pub environments: BTreeMap<EnvironmentName, Pair>,
     pub operations: BTreeMap<OperationId, watch::Sender<OperationRecord>>,
     pub images: BTreeMap<ImageName, ImageRecord>,
+    /// Oldest first.
+    pub snapshots: Vec<SnapshotRecord>,
+    /// The last clone asked for.
+    pub cloned: Option<CloneOrder>,
+    /// The last environment asked for.
+    pub ordered: Option<UpOrder>,
     pub files: BTreeMap<String, (Option<u32>, Vec<u8>)>,
     /// When set, every call is refused with it.
     pub refusal: Option<Refusal>,
@@ -204,6 +214,13 @@ impl Simulated {
         Ok(operation)
     }
 
+    fn snapshot(&self, environment: &EnvironmentName, name: &SnapshotName) -> Result<SnapshotRecord, Refusal> {
+        let state = self.ask()?;
+        let mut all = state.snapshots.iter();
+        let found = all.find(|snapshot| snapshot.environment == *environment && snapshot.name == *name).cloned();
+        found.ok_or_else(|| Refusal::not_found(format!("there is no snapshot {name} of {environment}")))
+    }
+
     fn machine(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<(), Refusal> {
         let state = self.ask()?;
         let there = state.environments.get(environment).is_some_and(|pair| pair.0.identities.contains_key(machine));
@@ -252,6 +269,7 @@ pub struct Host(pub Arc<Simulated>);
 #[async_trait]
 impl Backend for Host {
     async fn create(&self, order: UpOrder) -> Result<(OperationRecord, Vec<String>), Refusal> {
+        self.0.ask()?.ordered = Some(order.clone());
         let checked = self.check(order).await?;
         Ok((self.0.operate(OperationKind::Up, &checked.name)?, checked.warnings))
     }
@@ -267,13 +285,88 @@ impl Backend for Host {
         Ok(Checked { name: order.name.unwrap_or(found), machines: vec![name("web"), name("db")], warnings })
     }
 
-    async fn clone_environment(
+    async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
+        self.environment(&order.source).await?;
+        if let Some(snapshot) = &order.snapshot {
+            self.0.snapshot(&order.source, snapshot)?;
+        }
+        self.0.state().cloned = Some(order.clone());
+        Ok(order.names.iter().map(|name| self.0.operate(OperationKind::Clone, name)).collect())
+    }
+
+    async fn snapshot(
         &self,
-        source: &EnvironmentName,
-        names: &[EnvironmentName],
-    ) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {
-        self.environment(source).await?;
-        Ok(names.iter().map(|name| self.0.operate(OperationKind::Clone, name)).collect())
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+        memory: bool,
+    ) -> Result<OperationRecord, Refusal> {
+        let (mut record, _) = self.environment(environment).await?;
+        if self.0.snapshot(environment, name).is_ok() {
+            return Err(Refusal::conflict(format!("there is already a snapshot {name} of {environment}")));
+        }
+        let operation = self.0.operate(OperationKind::Snapshot, environment)?;
+        let snapshot = SnapshotRecord {
+            id: SnapshotId::random(),
+            name: name.clone(),
+            environment: environment.clone(),
+            environment_id: record.id,
+            created: CREATED.parse().expect("a time"),
+            parent: record.snapshot,
+            cut: CutId::random(),
+            spec: record.spec.clone(),
+            inside: record.identities.iter().map(|(name, both)| (name.clone(), both.inside.clone())).collect(),
+            operation: Some(operation.id),
+            phase: SnapshotPhase::Ready { pause_us: 14_200, memory, saved_bytes: u64::from(memory) << 20 },
+        };
+        record.snapshot = Some(snapshot.id);
+        let mut state = self.0.state();
+        state.environments.entry(environment.clone()).and_modify(|pair| pair.0 = record);
+        state.snapshots.push(snapshot);
+        Ok(operation)
+    }
+
+    async fn snapshots(&self, environment: &EnvironmentName) -> Result<Vec<SnapshotRecord>, Refusal> {
+        self.environment(environment).await?;
+        Ok(self.0.state().snapshots.iter().filter(|snapshot| snapshot.environment == *environment).cloned().collect())
+    }
+
+    async fn remove_snapshot(&self, environment: &EnvironmentName, name: &SnapshotName) -> Result<(), Refusal> {
+        let id = self.0.snapshot(environment, name)?.id;
+        self.0.state().snapshots.retain(|snapshot| snapshot.id != id);
+        Ok(())
+    }
+
+    async fn restore(
+        &self,
+        environment: &EnvironmentName,
+        of: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<OperationRecord, Refusal> {
+        let snapshot = self.0.snapshot(of, name)?;
+        let operation = self.0.operate(OperationKind::Restore, environment)?;
+        self.0.state().environments.entry(environment.clone()).and_modify(|(record, _)| {
+            record.snapshot = Some(snapshot.id);
+            let (number, cut, snapshot) = (2, snapshot.cut, name.clone());
+            record.restore = Some(wardian_model::environment::Restore { number, cut, snapshot, at: None });
+        });
+        Ok(operation)
+    }
+
+    async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal> {
+        self.environment(name).await?;
+        self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.fence = fence);
+        Ok(())
+    }
+
+    async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {
+        self.environment(name).await?;
+        Ok(vec![("fence_in", 12), ("forged_mac", 0)])
+    }
+
+    async fn set_expiry(&self, name: &EnvironmentName, expires: Option<Timestamp>) -> Result<(), Refusal> {
+        self.environment(name).await?;
+        self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.expires = expires);
+        Ok(())
     }
 
     async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
@@ -282,6 +375,10 @@ impl Backend for Host {
 
     async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
         self.0.operate(OperationKind::Down, name)
+    }
+
+    async fn suspend(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        self.0.operate(OperationKind::Suspend, name)
     }
 
     async fn remove(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
@@ -316,6 +413,12 @@ impl Backend for Host {
     async fn environment(&self, name: &EnvironmentName) -> Result<Pair, Refusal> {
         let found = self.0.ask()?.environments.get(name).cloned();
         found.ok_or_else(|| Refusal::not_found(format!("there is no environment {name}")).hint("see `wardian ls`"))
+    }
+
+    fn aliases(&self) -> &AliasConfig {
+        static ALIASES: LazyLock<AliasConfig> =
+            LazyLock::new(|| AliasConfig::new(name("wardian.internal")).expect("a short zone"));
+        &ALIASES
     }
 
     async fn operation(&self, id: OperationId) -> Result<OperationRecord, Refusal> {

@@ -1,28 +1,33 @@
-//! Cutting through the disks of an environment: one moment for all its machines, from which clones start.
+//! Cutting through an environment: one moment for all its machines, from which clones and restores start.
 //!
-//! Order: write down the new layers; make their files; freeze the guests' file systems (where an agent answers);
+//! With their memory, machines that run hand over to successors (`live`). Without, only their disks are cut:
+//! write down the new layers; make their files; freeze the guests' file systems (where an agent answers);
 //! stop all machines; switch each to its new layer; let all go on; thaw. The layers below never change again.
 //!
 //! Killed at any point, a machine's record may name a new top layer its QEMU does not write to yet. That is right
 //! all the same: the layer is empty and lies on what QEMU writes, so the next start reads the same content. The cut
 //! is still wanted then, and is made anew.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use indexmap::IndexMap;
 use wardian_machine::{Machine, RunState};
 use wardian_model::{
     cut::{CutPhase, CutRecord},
-    environment::{EnvironmentRecord, Problem},
+    environment::{Desired, EnvironmentRecord, Problem},
     id::{CutId, LayerId},
-    machine::{AgentState, Disk, MachineRecord},
+    machine::{AgentState, MachineRecord},
+    memory::FrozenMemory,
     name::MachineName,
     record::Record,
 };
-use wardian_plan::network::machine_uid;
+use wardian_plan::network::{NetworkPlan, machine_uid};
 
-use super::{Controller, Done};
+use super::{Controller, Done, RETRY, live::Live};
 use crate::{disks, fault, refusal::problem, shared::Shared};
 
 /// How long a guest may take to freeze or thaw its file systems.
@@ -32,11 +37,29 @@ const FREEZE: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(2);
 
 /// One machine of the environment that is cut.
-struct Part {
-    name: MachineName,
+pub(super) struct Part {
+    pub(super) name: MachineName,
+    pub(super) slot: u16,
     uid: u32,
-    record: MachineRecord,
-    handle: Option<Machine>,
+    pub(super) record: MachineRecord,
+    pub(super) handle: Option<Machine>,
+}
+
+/// What came of a cut.
+pub(super) struct Taken {
+    /// The processes that machines are now, where they are others than before.
+    pub(super) machines: Vec<(MachineName, Machine)>,
+    /// Memory, and the longest pause in microseconds.
+    pub(super) result: Result<(IndexMap<MachineName, FrozenMemory>, u64), Problem>,
+}
+
+/// A cut to be made.
+struct Cut {
+    shared: Arc<Shared>,
+    id: CutId,
+    environment: EnvironmentRecord,
+    network: Option<NetworkPlan>,
+    parts: Vec<Part>,
 }
 
 impl Controller {
@@ -50,19 +73,35 @@ impl Controller {
         let parts = machines
             .iter()
             .filter_map(|(name, record)| {
-                let uid = machine_uid(environment.identities.get(name)?.slot);
+                let slot = environment.identities.get(name)?.slot;
+                let uid = machine_uid(slot);
                 let handle = self.machines.get(name).and_then(|live| live.handle.clone());
                 let handle = handle.filter(|handle| handle.exit().is_none());
-                Some(Part { name: name.clone(), uid, record: record.clone(), handle })
+                Some(Part { name: name.clone(), slot, uid, record: record.clone(), handle })
             })
             .collect();
-        self.tasks.spawn(make(self.shared.clone(), cut, parts));
+        let cut = Cut {
+            shared: self.shared.clone(),
+            id: cut,
+            environment: environment.clone(),
+            network: self.network.made.as_ref().map(|made| made.plan.clone()),
+            parts,
+        };
+        self.tasks.spawn(cut.make());
     }
 
-    pub(super) fn refuse_cut(&mut self, cut: CutId) {
+    pub(super) fn refuse_cut(&mut self, cut: CutId, desired: Desired) {
         self.cutting = true;
-        let refused = Problem::new(format!("{} is being removed, so it can't be cloned any more", self.name));
-        self.tasks.spawn(conclude(self.shared.clone(), cut, CutPhase::Failed { problem: refused }));
+        let refused = match desired {
+            Desired::Suspended => Problem::new(format!("{} is being suspended, so it can't be cut now", self.name))
+                .hint(format!("start it first: wardian start {}", self.name)),
+            _ => Problem::new(format!("{} is being removed, so it can't be cloned any more", self.name)),
+        };
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            conclude(&shared, cut, CutPhase::Failed { problem: refused }).await;
+            Done::Cut(Vec::new())
+        });
     }
 
     /// After a restart: machines that an interrupted cut has left standing go on.
@@ -85,15 +124,81 @@ impl Controller {
     }
 }
 
-async fn make(shared: Arc<Shared>, cut: CutId, parts: Vec<Part>) -> Done {
-    let phase = match attempt(&shared, &parts).await {
-        Ok((disks, quiesced)) => CutPhase::Done { disks, quiesced },
-        Err(problem) => CutPhase::Failed { problem },
-    };
-    conclude(shared, cut, phase).await
+impl Cut {
+    async fn make(self) -> Done {
+        let memory = match self.shared.records.cut(self.id).await {
+            Ok(found) => found.is_some_and(|cut| cut.record.memory),
+            Err(error) => {
+                tracing::warn!(cut = %self.id, %error, "cut can't be read");
+                tokio::time::sleep(RETRY).await;
+                return Done::Cut(Vec::new());
+            }
+        };
+        // What is made here has no name in a record until it is done.
+        let _making = self.shared.cutting.read().await;
+        let (machines, phase) = match self.attempt(memory).await {
+            Ok((machines, phase)) => (machines, phase),
+            Err(problem) => (Vec::new(), CutPhase::Failed { problem }),
+        };
+        let stood = match &phase {
+            CutPhase::Done { pause_us, .. } => *pause_us,
+            CutPhase::Wanted | CutPhase::Failed { .. } => 0,
+        };
+        conclude(&self.shared, self.id, phase).await;
+        if stood > 0 {
+            let stood = format!("was cut; its machines stood for {}.{} ms", stood / 1000, stood % 1000 / 100);
+            self.shared.records.say(&self.environment.name, None, stood).await;
+        }
+        Done::Cut(machines)
+    }
+
+    async fn attempt(&self, memory: bool) -> Result<(Vec<(MachineName, Machine)>, CutPhase), Problem> {
+        let tops = try_join_all(self.parts.iter().map(|part| new_top(&self.shared, part))).await?;
+        fault::point("cut: layers made");
+        let runs = self.parts.iter().any(|part| part.handle.is_some());
+        let (taken, quiesced) = match &self.network {
+            Some(network) if memory && runs => {
+                let live = Live { shared: &self.shared, environment: &self.environment, network };
+                (live.cut(&self.parts, &tops).await?, Vec::new())
+            }
+            // Less than was asked for is not what was asked for.
+            None if memory && runs => {
+                return Err(Problem::new(format!(
+                    "the memory of {} can't be kept: its network is broken",
+                    self.environment.name
+                ))
+                .hint(
+                    "mend that and try again with `wardian start`, or cut its disks only (`--disk-only`, `--boot`)",
+                ));
+            }
+            _ => self.disks_only(&tops).await,
+        };
+        let phase = match taken.result {
+            Ok((memories, pause_us)) => {
+                let mut disks = IndexMap::new();
+                for part in &self.parts {
+                    disks::seal(&self.shared, &part.record.disk).await?;
+                    disks.insert(part.name.clone(), part.record.disk.clone());
+                }
+                CutPhase::Done { disks, quiesced, memories, pause_us }
+            }
+            Err(problem) => CutPhase::Failed { problem },
+        };
+        Ok((taken.machines, phase))
+    }
+
+    async fn disks_only(&self, tops: &[LayerId]) -> (Taken, Vec<MachineName>) {
+        let quiesced = freeze(&self.parts).await;
+        fault::point("cut: frozen");
+        let switched = switch(&self.shared, &self.parts, tops).await;
+        fault::point("cut: running again");
+        thaw_all(&self.parts, &quiesced).await;
+        fault::point("cut: thawed");
+        (Taken { machines: Vec::new(), result: switched.map(|pause_us| (IndexMap::new(), pause_us)) }, quiesced)
+    }
 }
 
-async fn conclude(shared: Arc<Shared>, cut: CutId, phase: CutPhase) -> Done {
+async fn conclude(shared: &Shared, cut: CutId, phase: CutPhase) {
     let written = shared
         .records
         .update::<CutRecord>(&CutRecord::key_of(cut), |record| {
@@ -105,28 +210,6 @@ async fn conclude(shared: Arc<Shared>, cut: CutId, phase: CutPhase) -> Done {
         tracing::warn!(%cut, %error, "cut not written down; it is made anew");
     }
     fault::point("cut: recorded");
-    Done::Cut
-}
-
-async fn attempt(shared: &Shared, parts: &[Part]) -> Result<(IndexMap<MachineName, Disk>, Vec<MachineName>), Problem> {
-    let mut tops = Vec::new();
-    for part in parts {
-        tops.push(new_top(shared, part).await?);
-    }
-    fault::point("cut: layers made");
-    let quiesced = freeze(parts).await;
-    fault::point("cut: frozen");
-    let switched = switch(shared, parts, &tops).await;
-    fault::point("cut: running again");
-    thaw_all(parts, &quiesced).await;
-    fault::point("cut: thawed");
-    switched?;
-    let mut disks = IndexMap::new();
-    for part in parts {
-        disks::seal(shared, &part.record.disk).await?;
-        disks.insert(part.name.clone(), part.record.disk.clone());
-    }
-    Ok((disks, quiesced))
 }
 
 /// Writes down the machine's new top layer and makes its file.
@@ -189,9 +272,10 @@ async fn thaw(machine: &Machine) {
 }
 
 /// All machines stop, all switch, all go on. Those that do not run have nothing to switch.
-async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<(), Problem> {
+async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<u64, Problem> {
     let running: Vec<_> =
         parts.iter().zip(tops).filter_map(|(part, top)| Some((part, part.handle.as_ref()?, *top))).collect();
+    let begun = Instant::now();
     let paused = join_all(running.iter().map(|(_, machine, _)| machine.pause())).await;
     let mut outcome: Result<(), Problem> =
         paused.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(problem(&error)));
@@ -216,5 +300,5 @@ async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<(),
             outcome = outcome.and(Err(problem(&error)));
         }
     }
-    outcome
+    outcome.map(|()| u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! A machine's writable layer: written down first, then made.
+//! What a machine starts from: its writable layer, written down first, then made, and the memory it goes on from.
 
 use wardian_machine::Machine;
 use wardian_model::{
@@ -6,6 +6,7 @@ use wardian_model::{
     environment::{Origin, Problem},
     id::LayerId,
     machine::{Disk, MachinePhase},
+    memory::FrozenMemory,
 };
 
 use super::Task;
@@ -14,7 +15,7 @@ use crate::{disks, fault, refusal::problem};
 impl Task {
     /// The record names the layer before its file exists, so that a file no record names is garbage.
     pub(super) async fn make_disk(self) -> Option<Machine> {
-        let lower = match self.lower_disk().await {
+        let (lower, memory) = match self.lower().await {
             Ok(lower) => lower,
             Err(problem) => {
                 self.fail(problem).await;
@@ -22,28 +23,71 @@ impl Task {
             }
         };
         let layer = LayerId::random();
+        let restore = self.environment.restore.as_ref().filter(|restore| self.record.restored < restore.number);
+        if restore.is_some() && self.network.is_some() {
+            // Whoever still knows a connection from before is told so; the guest doesn't know it any more.
+            if let Err(error) = self.shared.network.forget_connections(self.environment.id).await {
+                tracing::warn!(environment = %self.environment.name, %error, "connections not forgotten");
+            }
+        }
+        let run = self.environment.run;
+        let keeps = self.environment.spec.machines.get(&self.name).is_some_and(|spec| !spec.generation_id.is_fresh());
+        let kept = memory.as_ref().map(|memory| memory.generation.as_str()).filter(|id| keeps && !id.is_empty());
         self.update(|record| {
             record.disk = lower.clone();
             record.disk.layers.push(layer);
+            record.resume = memory.clone();
+            record.saved = false;
+            if let Some(restore) = restore {
+                record.restored = restore.number;
+                // It has been here before: what must be unique is to be renewed.
+                record.generation = uuid::Uuid::new_v4().to_string();
+            }
+            if let Some(generation) = kept {
+                record.generation = generation.to_owned();
+            }
+            if restore.is_some() {
+                // Whatever was counted for this request before is not what it asked for.
+                record.run = record.run.min(run.saturating_sub(1));
+            }
         })
         .await;
         fault::point("disk: recorded");
+        if restore.is_some() {
+            // What it has written since that moment is given up. Nobody waits for it to be deleted.
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                if let Err(problem) = disks::collect(&shared).await {
+                    tracing::warn!(%problem, "what a restore has given up is not deleted yet");
+                }
+            });
+        }
         // The file itself is made when the machine starts: that step has to see to it anyway, after any interruption.
         self.handle
     }
 
-    /// What the layer lies on: the image, or the frozen disk of the machine's original.
-    async fn lower_disk(&self) -> Result<Disk, Problem> {
-        let Origin::Clone { cut, .. } = &self.environment.origin else {
-            return Ok(Disk { image: self.record.disk.image.clone(), layers: Vec::new() });
+    /// What the layer lies on: the image, or a disk of the cut it starts from; and the memory of that cut.
+    async fn lower(&self) -> Result<(Disk, Option<FrozenMemory>), Problem> {
+        let restore = self.environment.restore.as_ref().filter(|restore| self.record.restored < restore.number);
+        let (cut, boot) = match (&self.environment.origin, restore) {
+            (_, Some(restore)) => (restore.cut, false),
+            (Origin::Clone { cut, boot, .. }, None) => (*cut, *boot),
+            (Origin::File, None) => {
+                return Ok((Disk { image: self.record.disk.image.clone(), layers: Vec::new() }, None));
+            }
         };
-        let cut = self.shared.records.cut(*cut).await.map_err(|error| problem(&error))?;
+        let hint = match restore {
+            Some(_) => "`wardian start` goes on without it",
+            None => "remove the clone and make it again",
+        };
+        let cut = self.shared.records.cut(cut).await.map_err(|error| problem(&error))?;
         match cut.map(|cut| cut.record.phase) {
-            Some(CutPhase::Done { mut disks, .. }) => disks.shift_remove(&self.name).ok_or_else(|| {
-                Problem::new(format!("the cut has no disk of {}", self.name)).hint("remove the clone and make it again")
-            }),
-            _ => Err(Problem::new(format!("the cut that {} starts from is gone", self.name))
-                .hint("remove the clone and make it again")),
+            Some(CutPhase::Done { mut disks, mut memories, .. }) => {
+                let disk = disks.shift_remove(&self.name);
+                let missing = || Problem::new(format!("the cut has no disk of {}", self.name)).hint(hint);
+                Ok((disk.ok_or_else(missing)?, memories.shift_remove(&self.name).filter(|_| !boot)))
+            }
+            _ => Err(Problem::new(format!("the cut that {} starts from is gone", self.name)).hint(hint)),
         }
     }
 

@@ -9,6 +9,7 @@ use wardian_model::{
     machine::MachineRecord,
     operation::{OperationKind, OperationRecord, OperationState, Step, StepState},
     record::Record,
+    snapshot::SnapshotRecord,
 };
 use wardian_store::{Outcome, Transaction};
 
@@ -38,24 +39,38 @@ pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) 
 /// What is left when the records are gone: disks nobody needs, and saying that the removal is done. Also the first thing
 /// a new daemon does, for the last one may have ended just here.
 pub(crate) async fn settle(shared: &Shared) {
+    // What is gone by now is what the collection covers: a removal that ends meanwhile has one of its own.
+    let over = removals_that_are_over(shared).await;
     if let Err(error) = disks::collect(shared).await {
         tracing::warn!(error = %problem(&error), "unneeded disks are not removed yet");
     }
-    if let Err(error) = finish(shared).await {
+    let finished = match over {
+        Ok(over) => finish(shared, over).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = finished {
         tracing::warn!(error = %problem(&error), "finished removals are not written down");
     }
 }
 
-/// Ends the removals whose environments are gone. Each is remembered for a while, by a lease; after that nothing of its
-/// environment is left.
-async fn finish(shared: &Shared) -> wardian_store::Result<()> {
+/// The removals that go on, of environments that are gone.
+async fn removals_that_are_over(shared: &Shared) -> wardian_store::Result<Vec<OperationRecord>> {
     let records = &shared.records;
+    let mut over = Vec::new();
     for operation in records.list::<OperationRecord>(OperationRecord::PREFIX).await? {
         let removal = operation.kind == OperationKind::Remove && operation.state == OperationState::Running;
         let environment = records.environment(&operation.environment).await?;
-        if !removal || environment.is_some_and(|e| e.record.id == operation.environment_id) {
-            continue;
+        if removal && environment.is_none_or(|e| e.record.id != operation.environment_id) {
+            over.push(operation);
         }
+    }
+    Ok(over)
+}
+
+/// Ends removals. Each is remembered for a while, by a lease; after that nothing of its environment is left.
+async fn finish(shared: &Shared, over: Vec<OperationRecord>) -> wardian_store::Result<()> {
+    let records = &shared.records;
+    for operation in over {
         let lease = records.store().grant_lease(REMEMBERED).await?;
         let done = OperationRecord {
             state: OperationState::Done { at: Timestamp::now() },
@@ -78,6 +93,7 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
         if wardian_machine::lock::is_held(&RuntimeDirectory::new(&directory).lock()).map_err(|e| e.to_string())? {
             return Err(format!("{name} still runs"));
         }
+        wardian_machine::succession::end_other(&directory).await.map_err(|error| problem(&error).message)?;
         fault::point("forget: a directory is next");
         RuntimeDirectory::new(directory).remove().map_err(|e| e.to_string())?;
         disks::remove_group(environment, name).map_err(|e| e.to_string())?;
@@ -110,7 +126,8 @@ async fn delete_records(shared: &Shared, environment: &EnvironmentRecord) -> war
     let mut transaction = Transaction::new()
         .unchanged(current.record.key(), current.revision)
         .delete(current.record.key())
-        .delete_prefix(MachineRecord::prefix_of(&environment.name));
+        .delete_prefix(MachineRecord::prefix_of(&environment.name))
+        .delete_prefix(SnapshotRecord::prefix_of(&environment.name));
     for claim in current.record.claims() {
         transaction = transaction.delete(claim.key());
     }

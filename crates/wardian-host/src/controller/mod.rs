@@ -8,19 +8,25 @@ mod agent;
 mod cut;
 mod disk;
 mod forget;
+mod hygiene;
+mod live;
 mod network;
 mod observe;
 mod progress;
 mod ready;
 mod run;
+mod save;
+mod second;
 mod stop;
+mod suspend;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::AbortHandle, task::JoinSet};
 use wardian_machine::Machine;
 use wardian_model::{
-    environment::{EnvironmentRecord, Problem},
+    Timestamp,
+    environment::{Desired, EnvironmentRecord, Problem},
     id::EnvironmentId,
     machine::MachineRecord,
     name::{EnvironmentName, MachineName},
@@ -48,6 +54,9 @@ pub(crate) struct Controller {
     network: Network,
     machines: HashMap<MachineName, Live>,
     cutting: bool,
+    saving: bool,
+    /// When the environment shall be removed by itself.
+    expires: Option<Timestamp>,
     tasks: JoinSet<Done>,
     /// Counts tasks, so that one which was replaced can't be taken for its successor.
     begun: u64,
@@ -89,8 +98,10 @@ enum Done {
     Machine { name: MachineName, number: u64, handle: Option<Machine> },
     /// A machine's process has ended, or its guest agent came or went: look again.
     Look,
-    /// A cut was made or refused.
-    Cut,
+    /// A cut was made or refused; the processes that machines are now, where they are others than before.
+    Cut(Vec<(MachineName, Machine)>),
+    /// A snapshot is on disk, or has failed.
+    Saved,
     /// The environment is gone.
     Forgotten(bool),
 }
@@ -105,6 +116,8 @@ impl Controller {
             network: Network { view: NetworkView::Stale, made: None, run: 0 },
             machines: HashMap::new(),
             cutting: false,
+            saving: false,
+            expires: None,
             tasks: JoinSet::new(),
             begun: 0,
         }
@@ -129,6 +142,10 @@ impl Controller {
             let finished = tokio::select! {
                 () = self.wake.notified() => None,
                 Some(done) = self.tasks.join_next() => Some(done),
+                () = expired(self.expires) => {
+                    self.expire().await;
+                    None
+                }
             };
             match finished {
                 Some(Ok(Done::Forgotten(true))) => return,
@@ -144,6 +161,7 @@ impl Controller {
     /// Observes once and begins everything that can be done. False when the environment is gone.
     async fn turn(&mut self) -> wardian_store::Result<bool> {
         let Some(observed) = self.observe().await? else { return Ok(false) };
+        self.expires = observed.environment.expires.filter(|_| observed.environment.desired != Desired::Removed);
         let view = self.view(&observed);
         let phase = lifecycle::phase(&view);
         let actions = lifecycle::next(&view);
@@ -152,6 +170,16 @@ impl Controller {
             self.begin(&observed.environment, &observed.machines, action);
         }
         Ok(true)
+    }
+
+    /// Its time is over.
+    async fn expire(&mut self) {
+        self.expires = None;
+        self.shared.records.say(&self.name, None, "has expired and is removed").await;
+        // Refused when it is being removed already, which is as well.
+        if let Err(refusal) = (crate::Host { shared: self.shared.clone() }).remove(&self.name).await {
+            tracing::info!(environment = %self.name, %refusal, "not removed for its age");
+        }
     }
 
     fn begin(
@@ -174,7 +202,11 @@ impl Controller {
                 self.tasks.spawn(network::remove(self.shared.clone(), self.name.clone(), self.id, services));
             }
             Action::Cut(cut) => self.begin_cut(environment, machines, cut),
-            Action::RefuseCut(cut) => self.refuse_cut(cut),
+            Action::RefuseCut(cut) => self.refuse_cut(cut, environment.desired),
+            Action::Save(snapshot) => {
+                self.saving = true;
+                self.tasks.spawn(save::save(self.shared.clone(), self.name.clone(), self.id, snapshot));
+            }
             Action::Forget => {
                 self.tasks.spawn(forget::forget(self.shared.clone(), environment.clone()));
                 // Nothing else can be done with it; a second Forget would only lose time.
@@ -185,6 +217,10 @@ impl Controller {
                 self.begin_machine(environment, machines, name, Busy::Starting);
             }
             Action::AwaitReady(name) => self.begin_machine(environment, machines, name, Busy::Awaiting),
+            Action::Discard(name) => self.begin_machine(environment, machines, name, Busy::Discarding),
+            Action::Suspend(name) => self.begin_machine(environment, machines, name, Busy::Suspending),
+            Action::SaveMemory(name) => self.begin_machine(environment, machines, name, Busy::Saving),
+            Action::ForgetMemory(name) => self.begin_machine(environment, machines, name, Busy::Forgetting),
             Action::Stop(name) => self.begin_machine(environment, machines, name, Busy::Stopping),
             Action::Kill(name) => {
                 if let Some(handle) = self.machines.get(&name).and_then(|live| live.handle.clone()) {
@@ -229,6 +265,10 @@ impl Controller {
                 Busy::Starting => task.start().await,
                 Busy::Awaiting => task.await_ready().await,
                 Busy::Stopping => task.stop().await,
+                Busy::Discarding => task.discard().await,
+                Busy::Suspending => task.suspend().await,
+                Busy::Saving => task.save_memory().await,
+                Busy::Forgetting => task.forget_memory().await,
                 Busy::Settling => task.settle().await,
             };
             Done::Machine { name, number, handle }
@@ -252,7 +292,17 @@ impl Controller {
                 }
             }
             Done::Look => {}
-            Done::Cut => self.cutting = false,
+            Done::Cut(machines) => {
+                self.cutting = false;
+                for (name, machine) in machines {
+                    // Who waits for something waits with the process that was; it begins anew.
+                    if let Some(waiting) = self.machines.get_mut(&name).and_then(|live| live.busy.take()) {
+                        waiting.abort.abort();
+                    }
+                    self.hold(name, Some(machine));
+                }
+            }
+            Done::Saved => self.saving = false,
             Done::Forgotten(_) => self.network.view = NetworkView::Absent,
         }
     }
@@ -274,11 +324,33 @@ impl Controller {
                 id: self.id,
                 name,
             };
+            second::Keeper {
+                shared: self.shared.clone(),
+                environment: watch.environment.clone(),
+                id: watch.id,
+                name: watch.name.clone(),
+            }
+            .begin(&machine);
             self.tasks.spawn(async move {
                 watch.run(&machine).await;
                 Done::Look
             });
         }
+    }
+}
+
+/// Until then; for ever when there is no such time.
+async fn expired(at: Option<Timestamp>) {
+    match at {
+        // A later look: a clock that was set is noticed within a minute.
+        Some(at) => loop {
+            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_secs(60))).await;
+        },
+        None => std::future::pending().await,
     }
 }
 

@@ -1,21 +1,23 @@
 //! Observing: records, and which processes are there.
 
 use indexmap::IndexMap;
-use wardian_machine::Machine;
+use wardian_machine::{Machine, RunState, succession};
 use wardian_model::{
     cut::{CutPhase, CutRecord},
-    environment::{Desired, EnvironmentRecord, Origin},
+    environment::{Desired, EnvironmentRecord, Origin, Restore},
     id::CutId,
     machine::MachineRecord,
-    name::MachineName,
+    name::{MachineName, SnapshotName},
     record::Record,
+    snapshot::{SnapshotPhase, SnapshotRecord},
 };
 use wardian_plan::{
     lifecycle::{MachineView, NetworkView, View},
     network::{self, NetworkPlan},
 };
 
-use super::Controller;
+use super::{Controller, live};
+use crate::refusal::problem;
 
 /// The records of an environment, as they were read.
 pub(super) struct Observed {
@@ -23,6 +25,7 @@ pub(super) struct Observed {
     pub(super) machines: IndexMap<MachineName, MachineRecord>,
     pub(super) origin_cut: Option<CutPhase>,
     pub(super) wanted_cut: Option<CutId>,
+    pub(super) unsaved: Option<SnapshotName>,
 }
 
 impl Controller {
@@ -34,14 +37,35 @@ impl Controller {
             if !directory.exists() {
                 continue;
             }
+            // Beside a machine that a cut was interrupted in stands one that it was, or was to be.
+            if let Err(error) = succession::end_other(&directory).await {
+                tracing::error!(environment = %self.name, machine = %name, error = %problem(&error), "not ended");
+            }
             match Machine::adopt(&directory).await {
-                Ok(handle) => self.hold(name.clone(), handle),
+                Ok(Some(handle)) => {
+                    if self.waits_in_vain(&handle).await {
+                        continue;
+                    }
+                    live::adopted(&self.shared, &found.record, name, &handle).await;
+                    self.hold(name.clone(), Some(handle));
+                }
+                Ok(None) => self.hold(name.clone(), None),
                 Err(error) => {
                     tracing::error!(environment = %self.name, machine = %name, %error, "can't be adopted");
                 }
             }
         }
         self.undo_interrupted_cut().await;
+    }
+
+    /// Whether it is a process that was to load a state and never got so far: it is nobody, and is ended.
+    async fn waits_in_vain(&self, machine: &Machine) -> bool {
+        if !machine.status().await.is_ok_and(|status| status.state == RunState::Incoming) {
+            return false;
+        }
+        let _ = machine.kill();
+        machine.wait_exit().await;
+        true
     }
 
     /// Reads the records. Nothing when the environment is gone, or a later one has its name.
@@ -53,13 +77,16 @@ impl Controller {
         let environment = environment.record;
         let mut machines = records.machines(&self.name).await?;
         machines.sort_by_key(|name, _| environment.identities.get_index_of(name));
-        let origin_cut = match &environment.origin {
-            Origin::File => None,
-            Origin::Clone { cut, .. } if machines.values().any(|m| m.disk.layers.is_empty()) => {
-                records.cut(*cut).await?.map(|cut| cut.record.phase)
-            }
+        let goes_back = |restore: &&Restore| machines.values().any(|m| m.restored < restore.number);
+        let starts_from = match (&environment.origin, environment.restore.as_ref().filter(goes_back)) {
+            (_, Some(restore)) => Some(restore.cut),
+            (Origin::Clone { cut, .. }, None) if machines.values().any(|m| m.disk.layers.is_empty()) => Some(*cut),
             // All disks are there: what they came from does not matter any more.
-            Origin::Clone { .. } => None,
+            _ => None,
+        };
+        let origin_cut = match starts_from {
+            Some(cut) => records.cut(cut).await?.map(|cut| cut.record.phase),
+            None => None,
         };
         let wanted_cut = records
             .list::<CutRecord>(CutRecord::PREFIX)
@@ -67,8 +94,28 @@ impl Controller {
             .into_iter()
             .find(|cut| cut.source_id == self.id && cut.phase == CutPhase::Wanted)
             .map(|cut| cut.id);
+        let unsaved = self.unsaved_snapshot().await?;
         self.refresh_network(&environment);
-        Ok(Some(Observed { environment, machines, origin_cut, wanted_cut }))
+        Ok(Some(Observed { environment, machines, origin_cut, wanted_cut, unsaved }))
+    }
+
+    /// A snapshot whose cut is made or refused, and that isn't on disk yet.
+    async fn unsaved_snapshot(&self) -> wardian_store::Result<Option<SnapshotName>> {
+        let records = &self.shared.records;
+        for snapshot in records.list::<SnapshotRecord>(&SnapshotRecord::prefix_of(&self.name)).await? {
+            let unsaved = match snapshot.phase {
+                SnapshotPhase::Ready { .. } | SnapshotPhase::Failed { .. } => false,
+                SnapshotPhase::Saving => true,
+                SnapshotPhase::Taking => {
+                    let cut = records.cut(snapshot.cut).await?;
+                    cut.is_none_or(|cut| cut.record.phase != CutPhase::Wanted)
+                }
+            };
+            if unsaved && snapshot.environment_id == self.id {
+                return Ok(Some(snapshot.name));
+            }
+        }
+        Ok(None)
     }
 
     /// What was made may not be what is wanted any more: another fence, another exposed port.
@@ -83,6 +130,13 @@ impl Controller {
             }
             _ => {}
         }
+    }
+
+    /// A cut with memory hands taps over in the network, and a new daemon has to look at that first: the cut waits for it.
+    fn network_is_coming(&self, environment: &EnvironmentRecord) -> bool {
+        let view = &self.network.view;
+        environment.desired == Desired::Running
+            && matches!(view, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)
     }
 
     fn wanted_network(&self, environment: &EnvironmentRecord) -> NetworkPlan {
@@ -108,8 +162,10 @@ impl Controller {
             network: self.network.view.clone(),
             machines,
             origin_cut: observed.origin_cut.as_ref(),
-            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting),
+            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting && !self.network_is_coming(&observed.environment)),
             cutting: self.cutting,
+            unsaved: observed.unsaved.clone(),
+            saving: self.saving,
         }
     }
 }

@@ -8,7 +8,7 @@ use wardian_model::{
 };
 
 use super::Task;
-use crate::{disks, fault};
+use crate::{disks, fault, memories};
 
 /// How much of a console's end goes into a problem, in bytes and lines.
 const TAIL_BYTES: u64 = 4096;
@@ -39,12 +39,23 @@ impl Task {
         self.settle().await
     }
 
+    /// Ends the machine at once: it goes back to a snapshot, and what it has become since is given up.
+    pub(super) async fn discard(self) -> Option<Machine> {
+        if let Some(machine) = &self.handle {
+            let _ = machine.kill();
+            machine.wait_exit().await;
+            fault::point("restore: process ended");
+        }
+        self.ended(MachinePhase::Stopped { why: None }).await;
+        None
+    }
+
     /// Writes down what is: a process that ended and why, or one that counts for a new request to run.
     pub(super) async fn settle(self) -> Option<Machine> {
         let removed = self.environment.desired == Desired::Removed;
         let Some(machine) = self.handle.clone() else {
             // A record of a process that nobody has: the daemon was away when it ended, or the host was restarted.
-            let wanted = self.environment.desired == Desired::Running;
+            let wanted = matches!(self.environment.desired, Desired::Running | Desired::Suspended);
             let stopping = matches!(self.record.phase, MachinePhase::Stopping { .. });
             let phase = if wanted && !stopping {
                 MachinePhase::Failed {
@@ -84,9 +95,13 @@ impl Task {
         self.update(|record| {
             record.phase = phase.clone();
             record.agent = AgentState::Unknown;
+            record.memory = None;
         })
         .await;
         fault::point("stop: end recorded");
+        if let Err(problem) = memories::collect(&self.shared).await {
+            tracing::warn!(%problem, "unneeded memory is not removed yet");
+        }
         if let Err(error) = disks::remove_group(&self.environment, &self.name) {
             tracing::debug!(machine = %self.name, %error, "cgroup not removed yet");
         }

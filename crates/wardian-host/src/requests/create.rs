@@ -8,7 +8,7 @@ use wardian_model::{
     claim::{ClaimRecord, Claimed},
     cut::CutRecord,
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
-    id::{EnvironmentId, OperationId},
+    id::{EnvironmentId, OperationId, SnapshotId},
     identity::InsideIdentity,
     image::ImageRecord,
     machine::{AgentState, Disk, MachinePhase, MachineRecord},
@@ -20,9 +20,10 @@ use wardian_model::{
 use wardian_plan::allocate::{self, Allocation, Exhausted, Taken};
 use wardian_store::{Outcome, Transaction};
 
-use crate::{Host, Refusal, RefusalKind, fault, refusal::problem};
+use crate::{Host, Refusal, RefusalKind, fault, memory, refusal::problem};
 
 /// What a new environment starts from.
+#[derive(Clone)]
 pub(super) struct Origins {
     pub(super) origin: Origin,
     pub(super) inside: IndexMap<MachineName, InsideIdentity>,
@@ -34,6 +35,20 @@ pub(super) struct Origins {
     /// Keys that must be there when it is made: an image removed in between would be missed.
     pub(super) needs: BTreeSet<String>,
     pub(super) desired: Desired,
+    /// Whether its machines go on from memory that they share with others.
+    pub(super) from_memory: bool,
+    /// The snapshot its state comes from.
+    pub(super) snapshot: Option<SnapshotId>,
+    pub(super) extras: Extras,
+}
+
+/// What a user may say about any new environment.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Whose it is.
+    pub owner: Option<String>,
+    /// When it shall be removed by itself.
+    pub expires: Option<Timestamp>,
 }
 
 impl Host {
@@ -41,7 +56,12 @@ impl Host {
     ///
     /// # Errors
     /// When the name is taken, an image is missing, or a pool is exhausted. Nothing is changed then.
-    pub async fn create(&self, spec: EnvironmentSpec, stopped: bool) -> Result<OperationRecord, Refusal> {
+    pub async fn create(
+        &self,
+        spec: EnvironmentSpec,
+        stopped: bool,
+        extras: Extras,
+    ) -> Result<OperationRecord, Refusal> {
         let (mut images, mut needs) = (IndexMap::new(), BTreeSet::new());
         for (name, machine) in &spec.machines {
             let image = self.shared.records.image(&machine.image).await?.ok_or_else(|| {
@@ -53,8 +73,18 @@ impl Host {
         }
         let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
         let desired = if stopped { Desired::Stopped } else { Desired::Running };
-        let origins =
-            Origins { origin: Origin::File, inside, images, kind: OperationKind::Up, cut: None, needs, desired };
+        let origins = Origins {
+            origin: Origin::File,
+            inside,
+            images,
+            kind: OperationKind::Up,
+            cut: None,
+            needs,
+            desired,
+            from_memory: false,
+            snapshot: None,
+            extras,
+        };
         self.create_from(spec, &origins).await
     }
 
@@ -69,9 +99,13 @@ impl Host {
                 return Err(taken(&spec.name));
             }
             for key in &origins.needs {
-                if self.shared.records.get::<ImageRecord>(key).await?.is_none() {
-                    return Err(Refusal::conflict(format!("an image that {} needs was removed just now", spec.name)));
+                if self.shared.records.store().get(key).await?.is_none() {
+                    let what = if key.starts_with(ImageRecord::PREFIX) { "an image" } else { "the snapshot" };
+                    return Err(Refusal::conflict(format!("{what} that {} needs was removed just now", spec.name)));
                 }
+            }
+            if origins.desired == Desired::Running {
+                memory::fits(&spec, origins.from_memory)?;
             }
             let allocation = self.allocate(&spec, origins).await?;
             let environment = environment(&spec, origins, allocation);
@@ -106,7 +140,7 @@ impl Host {
     async fn allocate(&self, spec: &EnvironmentSpec, origins: &Origins) -> Result<Allocation, Refusal> {
         let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
         let taken: Taken = claims.into_iter().map(|claim| claim.of).collect();
-        allocate::outside(origins.inside.clone(), &spec.isolation.expose, &self.shared.config.pools(), &taken)
+        allocate::outside(origins.inside.clone(), &spec.isolation, &self.shared.config.pools(), &taken)
             .map_err(exhausted)
     }
 }
@@ -149,6 +183,10 @@ fn environment(spec: &EnvironmentSpec, origins: &Origins, allocation: Allocation
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.
         run: u32::from(origins.desired == Desired::Running),
+        restore: None,
+        snapshot: origins.snapshot,
+        expires: origins.extras.expires,
+        owner: origins.extras.owner.clone(),
         phase: EnvironmentPhase::Pending,
         operation: Some(OperationId::random()),
     }
@@ -177,8 +215,13 @@ fn transaction(
             disk: Disk { image: image.clone(), layers: Vec::new() },
             generation: uuid::Uuid::new_v4().to_string(),
             run: 0,
+            memory: None,
+            resume: None,
+            saved: false,
+            restored: 0,
             phase: MachinePhase::Stopped { why: None },
             agent: AgentState::Unknown,
+            second: None,
         };
         transaction = transaction.put_json(machine.key(), &machine)?;
     }

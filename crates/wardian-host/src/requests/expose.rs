@@ -29,6 +29,13 @@ impl Host {
     pub async fn expose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<Exposure, Refusal> {
         loop {
             let At { mut record, revision } = self.changeable(environment).await?;
+            if !record.spec.has_outside(&wanted.machine) {
+                return Err(Refusal::conflict(format!(
+                    "{environment}/{} is the domain controller, which has no outside to be reached at",
+                    wanted.machine
+                ))
+                .hint("machines of its environment reach it; expose one of them"));
+            }
             let present = record.exposed.iter().find(|e| is(e, wanted));
             match (present, wanted.at) {
                 (Some(present), None) => return Ok(present.clone()),
@@ -91,7 +98,7 @@ impl Host {
     }
 
     /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet.
-    async fn in_effect(
+    pub(super) async fn in_effect(
         &self,
         record: &EnvironmentRecord,
         at_host: impl Fn(&[Exposure]) -> bool,
@@ -108,7 +115,7 @@ impl Host {
         }
     }
 
-    async fn changeable(&self, name: &EnvironmentName) -> Result<At<EnvironmentRecord>, Refusal> {
+    pub(super) async fn changeable(&self, name: &EnvironmentName) -> Result<At<EnvironmentRecord>, Refusal> {
         let found = self.shared.records.environment(name).await?.ok_or_else(|| no_environment(name))?;
         if found.record.desired == Desired::Removed {
             return Err(Refusal::conflict(format!("{name} is being removed")));

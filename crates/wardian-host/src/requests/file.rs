@@ -8,7 +8,7 @@ use wardian_model::{
     spec::EnvironmentSpec,
 };
 
-use crate::{Host, Refusal, RefusalKind, memory};
+use crate::{Host, Refusal, RefusalKind, aliases, memory};
 
 /// A file that is right for this host.
 #[derive(Debug, Clone)]
@@ -47,7 +47,8 @@ impl Host {
         if let Some(name) = name {
             spec.name = name.clone();
         }
-        Ok(CheckedFile { spec, warnings: warnings.iter().map(ToString::to_string).collect() })
+        let overlap = aliases::overlap(&spec.network.domain, self.shared.config.aliases.zone());
+        Ok(CheckedFile { spec, warnings: warnings.iter().map(ToString::to_string).chain(overlap).collect() })
     }
 }
 

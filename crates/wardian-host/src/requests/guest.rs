@@ -1,5 +1,9 @@
 //! What users do inside a guest: run commands, copy files, use the console.
 
+mod console;
+mod exec;
+mod life;
+
 use std::time::Duration;
 
 use tokio::{
@@ -10,13 +14,14 @@ use tokio::{
 use wardian_machine::{
     AgentError, Machine,
     agent::{Exec, ExecOutput},
-    console,
+    console::{console as connect, console_tail},
 };
 use wardian_model::{
     machine::{AgentState, MachineRecord},
     name::{EnvironmentName, MachineName},
 };
 
+use self::life::Life;
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
 
 /// How long a request waits for an agent that has not shown itself since the machine's start.
@@ -26,7 +31,7 @@ const AGENT: Duration = Duration::from_secs(10);
 const ADOPTION: Duration = Duration::from_secs(5);
 
 impl Host {
-    /// Runs a command through the guest agent.
+    /// Runs a command through the guest agent. A snapshot or clone of the machine meanwhile changes nothing.
     ///
     /// # Errors
     /// When the machine does not run, or its agent does not answer or refuses.
@@ -37,7 +42,7 @@ impl Host {
         exec: &Exec,
     ) -> Result<ExecOutput, Refusal> {
         let running = self.with_agent(environment, machine).await?;
-        running.agent().exec(exec).await.map_err(|error| agent(environment, machine, &error))
+        exec::run(&mut Life::of(self, environment, machine, running).await?, exec).await
     }
 
     /// Copies a file out of the guest.
@@ -71,15 +76,18 @@ impl Host {
         running.agent().write_file(path, from, mode).await.map_err(|error| agent(environment, machine, &error))
     }
 
-    /// The serial console, raw in both directions.
+    /// The serial console, raw in both directions. It stays when the machine hands over to a successor.
     ///
     /// # Errors
     /// When the machine does not run.
     pub async fn console(&self, environment: &EnvironmentName, machine: &MachineName) -> Result<UnixStream, Refusal> {
         let running = self.running(environment, machine).await?;
-        console::console(running.directory())
-            .await
-            .map_err(|error| Refusal::unavailable(format!("the console of {environment}/{machine}: {error}")))
+        let failed = |error| Refusal::unavailable(format!("the console of {environment}/{machine}: {error}"));
+        let guest = connect(running.directory()).await.map_err(failed)?;
+        let life = Life::of(self, environment, machine, running).await?;
+        let (user, theirs) = UnixStream::pair().map_err(failed)?;
+        tokio::spawn(console::relay(user, guest, life));
+        Ok(theirs)
     }
 
     /// The last `bytes` bytes at most of what the guest printed, also of its last run.
@@ -95,7 +103,7 @@ impl Host {
         let (environment, record) = self.machine_record(environment, machine).await?;
         let Some(identity) = environment.identities.get(&record.name) else { return Ok(Vec::new()) };
         let directory = self.shared.paths.machine(identity.slot);
-        console::console_tail(&directory, bytes)
+        console_tail(&directory, bytes)
             .map_err(|error| Refusal::unavailable(format!("the console of {}/{machine}: {error}", environment.name)))
     }
 

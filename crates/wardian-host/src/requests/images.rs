@@ -105,11 +105,17 @@ impl Host {
         let forget = Transaction::new().unchanged(found.record.key(), found.revision).delete(found.record.key());
         let _ = store.commit(forget).await?;
         let machines = self.shared.records.list::<MachineRecord>(MachineRecord::PREFIX).await?;
+        let cuts = self.shared.records.list::<CutRecord>(CutRecord::PREFIX).await?;
+        let of_cuts = cuts.iter().filter(|cut| match &cut.phase {
+            CutPhase::Done { disks, .. } => disks.values().any(|disk| disk.image == *digest),
+            CutPhase::Wanted | CutPhase::Failed { .. } => false,
+        });
         let other_names = self.images().await?.iter().any(|image| image.name != *name && image.digest == *digest);
         let users: Vec<_> = machines
             .iter()
             .filter(|machine| machine.disk.image == *digest)
             .map(|machine| format!("{}/{}", machine.environment, machine.name))
+            .chain(of_cuts.map(|cut| format!("a snapshot of {}", cut.source)))
             .collect();
         if !users.is_empty() && !other_names {
             let restore = Transaction::new().absent(found.record.key()).put_json(found.record.key(), &found.record)?;

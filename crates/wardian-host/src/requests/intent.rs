@@ -1,4 +1,4 @@
-//! `start`, `down`, `rm`: what an environment shall be from now on.
+//! `start`, `down`, `suspend`, `rm`: what an environment shall be from now on.
 
 use wardian_model::{
     Timestamp,
@@ -16,12 +16,16 @@ use crate::{
 };
 
 impl Host {
-    /// Starts the machines of an environment that do not run.
+    /// Starts the machines of an environment that do not run; those that were suspended go on where they were.
     ///
     /// # Errors
     /// When there is no such environment, or it is being removed.
     pub async fn start(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
         self.intend(name, OperationKind::Start, |environment| {
+            // One that failed to go back goes on from where it is.
+            if matches!(environment.phase, EnvironmentPhase::Failed { .. }) {
+                environment.restore = None;
+            }
             environment.desired = Desired::Running;
             environment.run += 1;
             environment.phase = EnvironmentPhase::Starting;
@@ -29,12 +33,40 @@ impl Host {
         .await
     }
 
-    /// Stops the machines of an environment; disks and identities are kept.
+    /// Stops the machines of an environment; disks and identities are kept, the memory of a suspended one is not.
     ///
     /// # Errors
     /// When there is no such environment, or it is being removed.
     pub async fn stop(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
         self.intend(name, OperationKind::Down, |environment| environment.desired = Desired::Stopped).await
+    }
+
+    /// Stops the machines of an environment where they are; the next start goes on from there.
+    ///
+    /// # Errors
+    /// When there is no such environment, none of its machines runs, or it is being removed.
+    pub async fn suspend(&self, name: &EnvironmentName) -> Result<OperationRecord, Refusal> {
+        let (record, machines) = self.environment(name).await?;
+        let runs = machines.iter().any(|machine| machine.phase.process().is_some());
+        match record.phase {
+            EnvironmentPhase::Suspending | EnvironmentPhase::Suspended | EnvironmentPhase::Removing => {}
+            EnvironmentPhase::Pending | EnvironmentPhase::Cloning => {
+                return Err(Refusal::conflict(format!("{name} is still being made"))
+                    .hint(format!("wait until `wardian status {name}` says running")));
+            }
+            _ if record.desired == Desired::Stopped || !runs => {
+                return Err(Refusal::conflict(format!("no machine of {name} runs, so there is nothing to suspend"))
+                    .hint(format!("`wardian status {name}` shows its machines")));
+            }
+            _ => {}
+        }
+        self.intend(name, OperationKind::Suspend, |environment| {
+            if environment.desired != Desired::Suspended {
+                environment.phase = EnvironmentPhase::Suspending;
+            }
+            environment.desired = Desired::Suspended;
+        })
+        .await
     }
 
     /// Removes an environment with everything that belongs to it.
@@ -51,6 +83,17 @@ impl Host {
         &self,
         name: &EnvironmentName,
         kind: OperationKind,
+        change: impl Fn(&mut EnvironmentRecord),
+    ) -> Result<OperationRecord, Refusal> {
+        self.intend_with(name, kind, None, change).await
+    }
+
+    /// The same, if the record under the key `needs` is there.
+    pub(super) async fn intend_with(
+        &self,
+        name: &EnvironmentName,
+        kind: OperationKind,
+        needs: Option<String>,
         change: impl Fn(&mut EnvironmentRecord),
     ) -> Result<OperationRecord, Refusal> {
         loop {
@@ -80,6 +123,12 @@ impl Host {
                 .unchanged(record.key(), revision)
                 .put_json(record.key(), &record)?
                 .put_json(operation.key(), &operation)?;
+            if let Some(key) = &needs {
+                if self.shared.records.store().get(key).await?.is_none() {
+                    return Err(Refusal::conflict(format!("what {name} was to go back to was removed just now")));
+                }
+                transaction = transaction.present(key);
+            }
             if let Some(At { record: mut before, revision }) = before {
                 if before.state == OperationState::Running {
                     let problem = Problem::new(format!("given up: `wardian {}` was asked for meanwhile", kind.word()));

@@ -2,13 +2,18 @@
 
 mod clone;
 mod create;
+mod expiry;
 mod expose;
+mod fence;
 mod file;
 mod guest;
 pub(crate) mod images;
 mod intent;
 mod read;
+mod snapshot;
 
+pub use clone::CloneRequest;
+pub use create::Extras;
 pub use file::CheckedFile;
 pub use images::ImportRequest;
 pub use read::EnvironmentWithMachines;

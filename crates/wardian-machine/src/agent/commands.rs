@@ -112,12 +112,12 @@ impl Agent {
             .ok_or_else(|| AgentError::Answer { command, what: "a time beyond all clocks".to_owned() })
     }
 
-    /// Sets the guest's clock; times before 1970 count as 1970.
-    pub async fn set_time(&self, time: SystemTime) -> Result<(), AgentError> {
+    /// Sets the guest's clock, and its hardware clock after it, within `limit`; times before 1970 count as 1970.
+    pub async fn set_time(&self, time: SystemTime, limit: Duration) -> Result<(), AgentError> {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let nanoseconds = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
         let arguments = json!({ "time": nanoseconds });
-        self.execute("guest-set-time", Some(arguments), DEFAULT_TIMEOUT).await.map(drop)
+        self.execute("guest-set-time", Some(arguments), limit).await.map(drop)
     }
 
     /// Flushes and freezes the guest's file systems; gives how many. [`Agent::fs_thaw`] must follow soon.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::{AgentError, MAXIMUM_LINE, Request, SYNC_TIMEOUT};
@@ -29,11 +29,23 @@ const CHUNK: usize = 16 << 10;
 /// Longest description of a failure that is passed on, in characters: the guest chooses it.
 const DESCRIPTION: usize = 1000;
 
-pub(super) async fn run(path: PathBuf, monitor: Option<Qmp>, mut queue: mpsc::Receiver<Request>) {
+pub(super) async fn run(
+    path: PathBuf,
+    monitor: Option<Qmp>,
+    mut paused: watch::Receiver<bool>,
+    mut queue: mpsc::Receiver<Request>,
+) {
     let mut connection = None;
     let mut number = 0x5741_0000_u64 + u64::from(std::process::id());
     while let Some(request) = queue.recv().await {
         if request.answer.is_closed() {
+            continue;
+        }
+        // QEMU puts what it receives into the guest's memory even while the guest is stopped, which is when that memory is saved.
+        // That the sender is gone is as good as "not paused".
+        if timeout(request.limit, paused.wait_for(|paused| !paused)).await.is_err() {
+            let Request { command, limit, .. } = request;
+            let _ = request.answer.send(Err(AgentError::TimedOut { command, limit }));
             continue;
         }
         number += 1;

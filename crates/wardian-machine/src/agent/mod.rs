@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod exec;
 mod files;
+mod hygiene;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use commands::{AgentInfo, FsStatus, GuestInterface};
 pub use error::AgentError;
@@ -52,8 +53,23 @@ impl Agent {
     /// A client of the socket at `path`; needs a tokio runtime. With the machine's monitor it knows whether an agent is there
     /// without waiting for one.
     pub fn new(path: impl Into<PathBuf>, monitor: Option<Qmp>) -> Self {
+        // Whoever could hold it is gone at once: nothing does.
+        Agent::holding(path.into(), monitor, watch::channel(false).1, ())
+    }
+
+    /// The same, keeping `what` for as long as the path is used. Calls wait while `paused` is true.
+    pub(crate) fn holding(
+        path: PathBuf,
+        monitor: Option<Qmp>,
+        paused: watch::Receiver<bool>,
+        what: impl Send + 'static,
+    ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(connection::run(path.into(), monitor, queue));
+        let work = connection::run(path, monitor, paused, queue);
+        tokio::spawn(async move {
+            let _held = what;
+            work.await;
+        });
         Agent { requests }
     }
 

@@ -207,3 +207,35 @@ async fn file_is_read_until_the_end_and_always_closed() {
     assert!(matches!(error, AgentError::Answer { .. }), "{error}");
     guest.await.unwrap();
 }
+
+#[tokio::test]
+async fn reseeding_closes_the_file_also_when_it_cannot_be_written() {
+    let (_directory, path, listener) = socket();
+    let agent = Agent::new(&path, None);
+    let guest = async {
+        let mut guest = Guest::accept(&listener).await;
+        guest.synchronize().await;
+        guest.answer("guest-file-open", json!({ "return": 5 })).await;
+        guest.answer("guest-file-write", json!({ "error": { "class": "GenericError", "desc": "no" } })).await;
+        guest.answer("guest-file-close", json!({ "return": {} })).await;
+    };
+    let (result, ()) = tokio::join!(agent.reseed(&[1; 32], SHORT), guest);
+    assert!(matches!(result, Err(AgentError::Refused { command: "guest-file-write", .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn reseeding_and_setting_the_clock_end_in_time_with_a_silent_guest() {
+    let (_directory, path, listener) = socket();
+    let agent = Agent::new(&path, None);
+    let silent = tokio::spawn(async move {
+        let mut guests = Vec::new();
+        while let Ok((guest, _)) = listener.accept().await {
+            guests.push(guest);
+        }
+    });
+    let begun = std::time::Instant::now();
+    assert!(agent.reseed(&[1; 32], SHORT).await.is_err());
+    assert!(agent.set_time(std::time::SystemTime::now(), SHORT).await.is_err());
+    assert!(begun.elapsed() < SHORT * 4);
+    silent.abort();
+}

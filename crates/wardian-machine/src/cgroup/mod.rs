@@ -75,7 +75,8 @@ pub struct Group {
 impl Hierarchy {
     /// Makes the group `name` with its limits, or sets them again when it is there.
     ///
-    /// `guest_memory` is the guest's memory in bytes, to which [`Limits::memory_overhead_bytes`] is added.
+    /// `guest_memory` is the guest's memory in bytes, to which [`Limits::memory_overhead_bytes`] is added. While a process is in the
+    /// group, as when a machine's successor joins it, the limit of memory is only ever raised.
     pub fn create(&self, name: &str, limits: &Limits, guest_memory: u64) -> Result<Group, CgroupError> {
         check(name)?;
         let mut group = Group { entrances: Vec::new(), unenforced: Vec::new() };
@@ -88,6 +89,9 @@ impl Hierarchy {
             let directory = mount.root.join(name);
             for (controller, file, value) in &wishes {
                 if !mount.controllers.contains(controller) {
+                    continue;
+                }
+                if *controller == Controller::Memory && keeps(&directory, file, value) {
                     continue;
                 }
                 if let Err(error) = std::fs::write(directory.join(file), value) {
@@ -134,6 +138,14 @@ impl Hierarchy {
         let text = std::fs::read_to_string(mount.root.join(name).join(file)).unwrap_or_default();
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
     }
+}
+
+/// Whether the group holds processes and allows them as much memory already.
+fn keeps(group: &Path, file: &str, wished: &str) -> bool {
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).unwrap_or_default();
+    // No number is no limit: `max`, and version 1's -1.
+    let limit = |text: &str| text.trim().parse().unwrap_or(u64::MAX);
+    !read("cgroup.procs").is_empty() && limit(&read(file)) >= limit(wished)
 }
 
 /// Makes the directories, and in version 2 hands the controllers down to them.

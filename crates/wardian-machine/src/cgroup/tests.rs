@@ -72,6 +72,24 @@ fn real_group_is_limited_and_leaves_nothing() {
     let limit = std::fs::read_to_string(memory.root.join(&one).join(file)).unwrap();
     assert_eq!(limit.trim().parse::<u64>().unwrap(), (256 << 20) + (512 << 20));
     assert_eq!(hierarchy.out_of_memory_kills(&one), 0);
+    // With somebody in it the limit is raised and never lowered; without, it is what is wished.
+    let limit = || std::fs::read_to_string(memory.root.join(&one).join(file)).unwrap().trim().parse::<u64>().unwrap();
+    let mut inside = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    std::fs::write(memory.root.join(&one).join("cgroup.procs"), inside.id().to_string()).unwrap();
+    hierarchy.create(&one, &limits, 512 << 20).unwrap();
+    assert_eq!(limit(), (512 << 20) + (512 << 20));
+    hierarchy.create(&one, &limits, 256 << 20).unwrap();
+    assert_eq!(limit(), (512 << 20) + (512 << 20));
+    let unlimited = Limits { memory_overhead_bytes: None, ..limits };
+    hierarchy.create(&one, &unlimited, 256 << 20).unwrap();
+    let raised = std::fs::read_to_string(memory.root.join(&one).join(file)).unwrap();
+    assert!(raised.trim() == "max" || raised.trim().parse::<u64>().unwrap() > 1 << 50, "{raised}");
+    hierarchy.create(&one, &limits, 256 << 20).unwrap();
+    assert_eq!(std::fs::read_to_string(memory.root.join(&one).join(file)).unwrap(), raised);
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    hierarchy.create(&one, &limits, 256 << 20).unwrap();
+    assert_eq!(limit(), (256 << 20) + (512 << 20));
     for name in [&one, &one, &two] {
         hierarchy.remove(name).unwrap();
     }

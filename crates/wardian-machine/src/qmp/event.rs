@@ -58,6 +58,11 @@ pub enum MachineEvent {
     Stopped,
     /// The processors run again.
     Resumed,
+    /// A stream that comes in or goes out changed its state.
+    Migration {
+        /// QEMU's word (`MigrationStatus`), as in `completed` or `failed`.
+        status: String,
+    },
     /// The ACPI power button was pressed.
     PowerButton,
     /// The connection to the monitor was made, at first or again. Events in between are lost: ask for the state.
@@ -117,6 +122,7 @@ fn typed(name: &str, data: Value) -> MachineEvent {
         "VSERPORT_CHANGE" if text("id").starts_with(AGENT_ID) => MachineEvent::AgentPort { open: truth("open") },
         "STOP" => MachineEvent::Stopped,
         "RESUME" => MachineEvent::Resumed,
+        "MIGRATION" => MachineEvent::Migration { status: text("status") },
         "POWERDOWN" => MachineEvent::PowerButton,
         _ => MachineEvent::Other { name: name.to_owned(), data },
     }

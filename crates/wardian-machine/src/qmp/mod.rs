@@ -50,10 +50,19 @@ impl Qmp {
     /// A client of the socket at `path`. Connecting happens in a task of its own, at once and again whenever needed;
     /// needs a tokio runtime.
     pub fn new(path: impl Into<PathBuf>) -> Self {
+        Qmp::holding(path.into(), ())
+    }
+
+    /// The same, keeping `what` for as long as the path is used.
+    pub(crate) fn holding(path: PathBuf, what: impl Send + 'static) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         let closed = CancellationToken::new();
-        tokio::spawn(connection::run(path.into(), queue, events.clone(), closed.clone()));
+        let work = connection::run(path, queue, events.clone(), closed.clone());
+        tokio::spawn(async move {
+            let _held = what;
+            work.await;
+        });
         Qmp { requests, events, closed }
     }
 

@@ -3,14 +3,18 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
+pub mod live;
+pub mod micro;
+
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use uuid::Uuid;
-use wardian_machine::lock::{Holder, holder};
+use wardian_machine::lock::{Holder, holder, is_held};
 use wardian_machine::{
-    Accelerator, Disk, DiskFormat, Event, Launch, Limits, MACHINE_TYPE, Machine, MachineEvent, RuntimeDirectory, User,
+    Accelerator, Disk, DiskFormat, Event, Launch, Limits, MACHINE_TYPE, Machine, MachineEvent, Memory,
+    RuntimeDirectory, User,
 };
 
 /// Nobody, as Debian numbers it: a user that owns nothing.
@@ -69,6 +73,7 @@ impl Place {
             cpu_model: None,
             cpus: 1,
             memory_bytes: 32 << 20,
+            memory: Memory::Anonymous,
             disks: Vec::new(),
             seed: None,
             kernel: None,
@@ -79,6 +84,7 @@ impl Place {
             cgroup: None,
             limits: Limits::default(),
             paused: false,
+            incoming: false,
         }
     }
 
@@ -93,10 +99,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Ok(Holder::Process(pid)) = holder(&self.runtime().lock()) {
+        // Successors and clones stand in directories of their own.
+        for entry in std::fs::read_dir(self.path()).into_iter().flatten().flatten() {
+            let lock = RuntimeDirectory::new(entry.path()).lock();
+            let Ok(Holder::Process(pid)) = holder(&lock) else { continue };
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
             for _ in 0..200 {
-                if self.process().is_none() {
+                if !is_held(&lock).unwrap_or(false) {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(10));

@@ -10,7 +10,7 @@ use crate::{
     mac::MacAddress,
     name::MachineName,
     size::ByteSize,
-    spec::{EnvironmentSpec, Fence, MachineSpec},
+    spec::{EnvironmentSpec, Fence, MachineSpec, Role},
 };
 
 mod network;
@@ -84,9 +84,11 @@ pub fn check(spec: &EnvironmentSpec) -> Vec<Finding> {
         single(name, machine, &mut found);
     }
     hostnames(spec, &mut found);
+    roles(spec, &mut found);
     graph::check(spec, &mut found);
     network::check(spec, &mut found);
     exposed(spec, &mut found);
+    dependencies(spec, &mut found);
     found
 }
 
@@ -157,6 +159,37 @@ fn hostnames(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
     }
 }
 
+/// One controller: the address of one machine is told to all as that of their name server.
+fn roles(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    let mut controllers = spec.machines.iter().filter(|(_, machine)| machine.role == Some(Role::DomainController));
+    let Some((first, _)) = controllers.next() else { return };
+    for (name, _) in controllers {
+        let message = format!("{first} is the domain controller already; an environment has one at most");
+        let finding = Finding::error(format!("machines/{name}/role"), message);
+        found.push(finding.hint("remove the role of one of the two"));
+    }
+}
+
+/// What is outside is the same for every clone: many a lab disaster began there.
+fn dependencies(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    let own = spec.depends_outside.iter().enumerate().map(|(n, what)| (format!("depends-outside/{n}"), what));
+    let of_machines = spec.machines.iter().flat_map(|(name, machine)| {
+        let each = machine.depends_outside.iter().enumerate();
+        each.map(move |(n, what)| (format!("machines/{name}/depends-outside/{n}"), what))
+    });
+    for (path, what) in own.chain(of_machines) {
+        if what.trim().is_empty() || what.chars().any(char::is_control) {
+            let finding = Finding::error(path, "say in a few words what it depends on outside");
+            found.push(finding.hint("as in `the directory ldap://dc.contoso.com`"));
+        } else if spec.isolation.fence != Fence::Sealed {
+            let message =
+                format!("{what} is outside: every clone will use it too, and isolation can't keep them apart there");
+            let finding = Finding::warning(path, message);
+            found.push(finding.hint("bring it inside as a machine, or clone with the fence sealed"));
+        }
+    }
+}
+
 fn exposed(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
     let mut ports = HashMap::new();
     let mut doors = HashMap::new();
@@ -164,6 +197,11 @@ fn exposed(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
         let path = format!("isolation/expose/{n}");
         if !spec.machines.contains_key(&expose.machine) {
             found.push(unknown_machine(spec, path, &expose.machine));
+            continue;
+        }
+        if !spec.has_outside(&expose.machine) {
+            let message = format!("{} is the domain controller, which has no outside to be reached at", expose.machine);
+            found.push(Finding::error(&path, message).hint("remove the port; machines of the environment reach it"));
             continue;
         }
         if ports.insert((&expose.machine, expose.port, expose.protocol), n).is_some() {

@@ -97,10 +97,13 @@ pub(super) static ENVIRONMENT: Shape = Shape::Table {
         ),
         key("network", &NETWORK),
         key("isolation", &ISOLATION),
+        key("depends-outside", &DEPENDENCIES),
     ],
-    later: &["depends-outside"],
+    later: &[],
     whole: any,
 };
+
+static DEPENDENCIES: Shape = Shape::List { of: &TEXT };
 
 static MACHINE: Shape = Shape::Table {
     what: "a machine",
@@ -112,6 +115,7 @@ static MACHINE: Shape = Shape::Table {
         key("disk", &Shape::Text { wants: "a size, as in 2 GiB", check: Value::fits::<ByteSize> }),
         key("address", &Shape::Text { wants: "an IPv4 address", check: address }),
         key("mac", &Shape::Text { wants: "a hardware address", check: Value::fits::<MacAddress> }),
+        key("role", &Shape::Word { words: &["domain-controller"], later: &[] }),
         key(
             "start-after",
             &Shape::List { of: &Shape::Text { wants: "the name of a machine", check: Value::fits::<MachineName> } },
@@ -119,8 +123,10 @@ static MACHINE: Shape = Shape::Table {
         key("ready", &READY),
         key("cloud-init", &CLOUD_INIT),
         key("limits", &LIMITS),
+        key("generation-id", &Shape::Word { words: &["fresh", "keep"], later: &[] }),
+        key("depends-outside", &DEPENDENCIES),
     ],
-    later: &["role", "depends-outside"],
+    later: &[],
     whole: any,
 };
 
@@ -179,7 +185,7 @@ static NETWORK: Shape = Shape::Table {
 static ISOLATION: Shape = Shape::Table {
     what: "`isolation`",
     keys: &[
-        key("mode", &Shape::Word { words: &["two-way-nat"], later: &["dual-interface", "none"] }),
+        key("mode", &Shape::Word { words: &["two-way-nat", "dual-interface"], later: &["none"] }),
         key("fence", &Shape::Word { words: &["open", "out-only", "sealed"], later: &[] }),
         key(
             "expose",

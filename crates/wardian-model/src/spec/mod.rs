@@ -36,6 +36,21 @@ pub struct EnvironmentSpec {
     /// What the outside sees.
     #[serde(default)]
     pub isolation: IsolationSpec,
+    /// What it uses outside of itself, in words: a directory, a database. Isolation can't keep clones apart there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_outside: Vec<String>,
+}
+
+impl EnvironmentSpec {
+    /// What it and its machines use outside: who, and what.
+    pub fn dependencies(&self) -> impl Iterator<Item = (Option<&MachineName>, &str)> {
+        let own = self.depends_outside.iter().map(|what| (None, what.as_str()));
+        let of_machines = self
+            .machines
+            .iter()
+            .flat_map(|(name, machine)| machine.depends_outside.iter().map(move |what| (Some(name), what.as_str())));
+        own.chain(of_machines)
+    }
 }
 
 /// One machine.
@@ -62,6 +77,9 @@ pub struct MachineSpec {
     /// A chosen hardware address inside; by default one from Wardian's range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
+    /// What it is to the others, where that is more than one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// Machines that must be *ready* before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start_after: Vec<MachineName>,
@@ -74,6 +92,55 @@ pub struct MachineSpec {
     /// Limits beyond memory and processors.
     #[serde(default)]
     pub limits: Limits,
+    /// What becomes of its VM generation id in a clone or after a restore.
+    #[serde(default, skip_serializing_if = "GenerationId::is_fresh")]
+    pub generation_id: GenerationId,
+    /// What it uses outside of the environment, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_outside: Vec<String>,
+}
+
+/// What becomes of a machine's VM generation id when it becomes a copy of itself, by a clone or a restore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GenerationId {
+    /// A new one: the guest renews what must be unique, such as random numbers.
+    #[default]
+    Fresh,
+    /// The same: for guests that do more than that on a new one.
+    Keep,
+}
+
+impl GenerationId {
+    /// Whether it is the default.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        matches!(self, Self::Fresh)
+    }
+}
+
+impl EnvironmentSpec {
+    /// The machine that is the domain controller. A checked specification has one at most.
+    #[must_use]
+    pub fn domain_controller(&self) -> Option<&MachineName> {
+        self.machines.iter().find(|(_, machine)| machine.role == Some(Role::DomainController)).map(|(name, _)| name)
+    }
+
+    /// Whether a machine of this name has an outside: an address at which the lab network may reach it, and from which
+    /// it may reach others.
+    #[must_use]
+    pub fn has_outside(&self, machine: &MachineName) -> bool {
+        self.machines.get(machine).is_none_or(|spec| spec.role != Some(Role::DomainController))
+    }
+}
+
+/// What a machine is to the others of its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The environment's domain controller: its address is the name server of all machines, and it has no outside,
+    /// whatever the fence. Two controllers of one domain that saw one another would spoil it.
+    DomainController,
 }
 
 impl MachineSpec {
@@ -165,6 +232,9 @@ pub enum IsolationMode {
     /// Each machine has one public address that maps to its private one, both ways.
     #[default]
     TwoWayNat,
+    /// Each machine has a second interface, on the lab network itself, with a hardware address of this instance and the public
+    /// address; the first one stays inside.
+    DualInterface,
 }
 
 /// What may cross an environment's edge.

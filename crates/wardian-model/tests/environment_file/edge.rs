@@ -1,4 +1,4 @@
-//! The edge: fence, exposed ports, isolation.
+//! The edge: fence, exposed ports, isolation, and the machine that has no outside.
 
 use super::*;
 
@@ -61,5 +61,52 @@ fn exposing_through_a_sealed_fence_is_a_warning() {
         5 | isolation: { fence: sealed, expose: [ web:80 ] }
           |                             ^^^^^^
           = hint: they will once the fence is out-only; or remove them
+        "#);
+}
+
+#[test]
+fn there_is_one_domain_controller_at_most() {
+    let text = "name: store\nmachines:\n  dc: { image: samba, role: domain-controller }\n  dc2: { image: samba, role: domain-controller }\n";
+    insta::assert_snapshot!(problems(text), @r#"
+        error: dc is the domain controller already; an environment has one at most
+         --> env.yaml:4:30
+          |
+        4 |   dc2: { image: samba, role: domain-controller }
+          |                              ^^^^^^^^^^^^^^^^^
+          = hint: remove the role of one of the two
+        "#);
+}
+
+#[test]
+fn a_domain_controller_can_not_be_exposed() {
+    let text = "name: store\nmachines:\n  dc: { image: samba, role: domain-controller }\n  web: { image: micro }\nisolation: { fence: open, expose: [ web:80, dc:389 ] }\n";
+    insta::assert_snapshot!(problems(text), @r#"
+        error: dc is the domain controller, which has no outside to be reached at
+         --> env.yaml:5:45
+          |
+        5 | isolation: { fence: open, expose: [ web:80, dc:389 ] }
+          |                                             ^^^^^^
+          = hint: remove the port; machines of the environment reach it
+        "#);
+}
+
+#[test]
+fn a_domain_controller_has_no_outside() {
+    let text = "name: store\nmachines:\n  dc: { image: samba, role: domain-controller }\n  web: { image: micro }\n";
+    let spec = file(text).spec;
+    assert_eq!(spec.domain_controller().map(|name| name.as_str()), Some("dc"));
+    let outside: Vec<bool> = spec.machines.keys().map(|name| spec.has_outside(name)).collect();
+    assert_eq!(outside, [false, true]);
+}
+
+#[test]
+fn a_role_that_is_none_is_an_error() {
+    insta::assert_snapshot!(problems("name: store\nmachines:\n  dc: { image: samba, role: controller }\n"), @r#"
+        error: "controller" is not a word for `role`
+         --> env.yaml:3:29
+          |
+        3 |   dc: { image: samba, role: controller }
+          |                             ^^^^^^^^^^
+          = hint: write domain-controller
         "#);
 }

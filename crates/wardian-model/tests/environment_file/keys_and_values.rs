@@ -22,7 +22,7 @@ fn an_unknown_key_like_no_other_lists_the_keys_there_are() {
           |
         5 |     colour: green
           |     ^^^^^^
-          = hint: the keys are image, hostname, memory, cpus, disk, address, mac, start-after, ready, cloud-init, limits
+          = hint: the keys are image, hostname, memory, cpus, disk, address, mac, role, start-after, ready, cloud-init, limits, generation-id, depends-outside
         "#);
 }
 
@@ -341,30 +341,27 @@ fn a_word_that_is_none_suggests_the_nearest() {
 
 #[test]
 fn words_of_the_design_that_come_later_are_told_apart_from_mistakes() {
-    let text = "name: store\nmachines:\n  web: { image: micro, role: guest }\ndepends-outside: [ad]\nisolation: { mode: dual-interface }\n";
+    let text = "name: store\nmachines:\n  web: { image: micro }\nisolation: { mode: none }\n";
     insta::assert_snapshot!(problems(text), @r#"
-        error: `role` of a machine is not yet available in this version
-         --> env.yaml:3:24
+        error: `mode: none` is not yet available in this version
+         --> env.yaml:4:20
           |
-        3 |   web: { image: micro, role: guest }
-          |                        ^^^^
-          = hint: remove it for now
-
-        error: `depends-outside` of an environment is not yet available in this version
-         --> env.yaml:4:1
-          |
-        4 | depends-outside: [ad]
-          | ^^^^^^^^^^^^^^^
-          = hint: remove it for now
-
-        error: `mode: dual-interface` is not yet available in this version
-         --> env.yaml:5:20
-          |
-        5 | isolation: { mode: dual-interface }
-          |                    ^^^^^^^^^^^^^^
-          = hint: what is available: two-way-nat
+        4 | isolation: { mode: none }
+          |                    ^^^^
+          = hint: what is available: two-way-nat, dual-interface
         "#);
-    assert!(problems(&with("isolation: { mode: none }")).contains("not yet available"));
+}
+
+#[test]
+fn what_is_used_outside_is_warned_of_unless_nothing_gets_there() {
+    let text = "name: store\nmachines:\n  web: { image: micro, depends-outside: [the database sql.contoso.com] }\ndepends-outside: [the directory]\n";
+    let file = read(text, "env.yaml").unwrap();
+    let warnings: Vec<_> = file.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("the database sql.contoso.com is outside")), "{warnings:?}");
+    let sealed = format!("{text}isolation: {{ fence: sealed }}\n");
+    assert!(read(&sealed, "env.yaml").unwrap().warnings.is_empty());
+    assert!(read(&format!("{text}x: 1\n").replace("[the directory]", "[' ']"), "env.yaml").is_err());
 }
 
 #[test]

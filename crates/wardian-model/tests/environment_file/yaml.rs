@@ -52,7 +52,7 @@ fn two_documents_are_an_error() {
 #[test]
 fn a_list_is_no_environment() {
     insta::assert_snapshot!(problems("- web\n- db\n"), @r#"
-        error: the file wants a table of name, machines, network, isolation; here is a list
+        error: the file wants a table of name, machines, network, isolation, …; here is a list
          --> env.yaml:1:1
           |
         1 | - web

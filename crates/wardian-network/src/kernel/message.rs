@@ -12,13 +12,14 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{
-        BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoData, InfoKind, InfoVeth,
-        LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+        BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+        InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
     },
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 use wardian_model::mac::MacAddress;
+use wardian_plan::network::PARKED_GROUP;
 
 use super::netlink::{Mode, Netlink};
 
@@ -32,12 +33,16 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// The bridge it is a port of.
     pub(crate) master: Option<u32>,
+    /// What it passes, as far as it is or becomes a port of a bridge; none when its settings say neither.
+    pub(crate) passing: Option<Passing>,
     /// The other end's index in its namespace, for one of a pair.
     pub(crate) peer: Option<u32>,
     pub(crate) alias: Option<String>,
     pub(crate) is_bridge: bool,
     /// Whether a bridge has the settings it shall have.
     pub(crate) is_settled: bool,
+    /// The same for one that shows the packets it hands on to the rules of IPv4.
+    pub(crate) is_settled_to_filter: bool,
     pub(crate) is_veth: bool,
 }
 
@@ -84,25 +89,26 @@ impl Netlink {
     }
 
     /// A bridge without spanning tree: nothing but our own ports ever joins it, and a port forwards at once.
-    pub(crate) fn add_bridge(&mut self, name: &str, mac: Option<MacAddress>, mtu: u16) -> io::Result<()> {
+    /// With `filter`, the rules of IPv4 see the packets it hands on.
+    pub(crate) fn add_bridge(&mut self, name: &str, mac: Option<MacAddress>, mtu: u16, filter: bool) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.into()));
         message.attributes.push(LinkAttribute::Mtu(mtu.into()));
         message.attributes.extend(mac.map(|m| LinkAttribute::Address(m.bytes().to_vec())));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
+            LinkInfo::Data(InfoData::Bridge(bridge_settings(filter))),
         ]));
         self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
     }
 
     /// Sets a bridge's own settings again, whatever they are.
-    pub(crate) fn settle_bridge(&mut self, index: u32) -> io::Result<()> {
+    pub(crate) fn settle_bridge(&mut self, index: u32, filter: bool) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
+            LinkInfo::Data(InfoData::Bridge(bridge_settings(filter))),
         ]));
         self.change(RouteNetlinkMessage::NewLink(message), Mode::Change)
     }
@@ -148,6 +154,11 @@ impl Netlink {
         message.attributes.extend(change.alias.map(LinkAttribute::IfAlias));
         message.attributes.extend(change.master.map(LinkAttribute::Controller));
         self.change(RouteNetlinkMessage::SetLink(message), Mode::Change)
+    }
+
+    /// Makes a port of a bridge pass frames, or nothing.
+    pub(crate) fn set_port(&mut self, index: u32, passing: Passing) -> io::Result<()> {
+        self.change(port_message(index, passing), Mode::Change)
     }
 
     pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
@@ -223,8 +234,8 @@ impl Netlink {
     }
 }
 
-/// Per-bridge netfilter calls are off; they would send frames through the rules of others a second time.
-fn bridge_settings() -> Vec<InfoBridge> {
+/// Per-bridge netfilter calls are off, unless asked for; they would send frames through the rules of others a second time.
+fn bridge_settings(filter: bool) -> Vec<InfoBridge> {
     vec![
         InfoBridge::ForwardDelay(0),
         InfoBridge::StpState(BridgeStpState::Disabled),
@@ -232,11 +243,50 @@ fn bridge_settings() -> Vec<InfoBridge> {
         InfoBridge::MulticastSnooping(false),
         // Frames to link-local groups skip all rules, yet the bridge would believe their senders.
         InfoBridge::MultiBoolOpt(NO_LINK_LOCAL_LEARNING),
-        InfoBridge::NfCallIpTables(false),
+        InfoBridge::NfCallIpTables(filter),
         InfoBridge::NfCallIp6Tables(false),
         InfoBridge::NfCallArpTables(false),
     ]
 }
+
+/// What a port of a bridge lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// Every frame the rules allow.
+    Frames,
+    /// Not one frame, in neither direction; what the bridge learned from the port is forgotten.
+    Nothing,
+}
+
+/// Changes what a port passes.
+///
+/// A parked port is one that nothing is flooded to, that no address is known behind, and whose frames come from nobody; and
+/// it is in a group to which the rules let the bridge itself say nothing. These settings hold whatever happens to link and carrier. A port's state (disabled, forwarding) would not: the kernel
+/// enables a port at each change of carrier, which it may notice late; and a link that is taken down and up again waits for
+/// the same notice, up to a second.
+pub(crate) fn port_message(index: u32, passing: Passing) -> RouteNetlinkMessage {
+    let on = passing == Passing::Frames;
+    let mut settings = vec![
+        InfoBridgePort::Learning(on),
+        InfoBridgePort::UnicastFlood(on),
+        InfoBridgePort::MulticastFlood(on),
+        InfoBridgePort::BroadcastFlood(on),
+        InfoBridgePort::Locked(!on),
+    ];
+    if !on {
+        settings.push(InfoBridgePort::Flush);
+    }
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Group(if on { 0 } else { PARKED_GROUP }));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(settings)),
+    ]));
+    RouteNetlinkMessage::NewLink(message)
+}
+
+const NOT_FLOODED: InfoBridgePort = InfoBridgePort::UnicastFlood(false);
 
 const NO_LINK_LOCAL_LEARNING: BridgeBooleanOptions = BridgeBooleanOptions {
     value: BridgeBooleanOptionFlags::NoLinkLocalLearn,
@@ -244,8 +294,8 @@ const NO_LINK_LOCAL_LEARNING: BridgeBooleanOptions = BridgeBooleanOptions {
 };
 
 /// Whether a bridge has all of [`bridge_settings`] that its kernel knows.
-fn are_settled(there: &[InfoBridge]) -> bool {
-    bridge_settings().iter().all(|wanted| {
+fn are_settled(there: &[InfoBridge], filter: bool) -> bool {
+    bridge_settings(filter).iter().all(|wanted| {
         let same = there.iter().find(|s| discriminant(*s) == discriminant(wanted));
         match (wanted, same) {
             (_, None) => true,
@@ -270,14 +320,18 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         master: None,
+        passing: None,
         peer: None,
         alias: None,
         is_bridge: false,
         is_settled: true,
+        is_settled_to_filter: true,
         is_veth: false,
     };
+    let (mut flooded, mut grouped) = (true, false);
     for attribute in message.attributes {
         match attribute {
+            LinkAttribute::Group(group) => grouped = group == PARKED_GROUP,
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Address(mac) => link.mac = mac,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
@@ -286,15 +340,28 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
             LinkAttribute::LinkInfo(infos) => {
                 link.is_bridge |= infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
-                link.is_settled &= infos.iter().all(|info| match info {
-                    LinkInfo::Data(InfoData::Bridge(settings)) => are_settled(settings),
-                    _ => true,
+                let settled = |filter: bool| {
+                    infos.iter().all(|info| match info {
+                        LinkInfo::Data(InfoData::Bridge(settings)) => are_settled(settings, filter),
+                        _ => true,
+                    })
+                };
+                link.is_settled &= settled(false);
+                link.is_settled_to_filter &= settled(true);
+                flooded &= !infos.iter().any(|info| match info {
+                    LinkInfo::PortData(InfoPortData::BridgePort(port)) => port.contains(&NOT_FLOODED),
+                    _ => false,
                 });
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
             }
             _ => {}
         }
     }
+    link.passing = match (flooded, grouped) {
+        (true, false) => Some(Passing::Frames),
+        (false, true) => Some(Passing::Nothing),
+        _ => None,
+    };
     Some(link)
 }
 

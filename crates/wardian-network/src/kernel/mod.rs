@@ -3,6 +3,7 @@
 
 pub(crate) mod message;
 pub(crate) mod namespace;
+pub(crate) mod netfilter;
 pub(crate) mod netlink;
 pub(crate) mod nft;
 pub(crate) mod sysctl;

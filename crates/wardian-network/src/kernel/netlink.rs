@@ -12,6 +12,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 /// How often an interrupted dump is asked again. Each interruption means that something changed while it was written.
 const DUMPS: usize = 50;
 
+/// How many changes are asked for with one call: as many as have room for their answers in the socket.
+const AT_ONCE: usize = 64;
+
 /// What shall happen with a thing that exists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode {
@@ -48,6 +51,32 @@ impl Netlink {
         self.receive(|_| {}).map(drop)
     }
 
+    /// Asks for several changes of what exists, with as few calls as possible. The kernel makes them in order, and goes on
+    /// after one that it refuses; the results are in the same order.
+    pub(crate) fn change_all(&mut self, messages: Vec<RouteNetlinkMessage>) -> Vec<io::Result<()>> {
+        let mut results = Vec::with_capacity(messages.len());
+        let mut messages = messages.into_iter().peekable();
+        while messages.peek().is_some() {
+            let first = self.sequence;
+            let bytes: Vec<u8> = messages
+                .by_ref()
+                .take(AT_ONCE)
+                .flat_map(|message| self.bytes(message, NLM_F_REQUEST | NLM_F_ACK))
+                .collect();
+            let last = self.sequence;
+            if let Err(e) = self.socket.send(&bytes, 0) {
+                results.push(Err(e));
+                return results;
+            }
+            self.sequence = first;
+            while self.sequence != last {
+                self.sequence = self.sequence.wrapping_add(1);
+                results.push(self.receive(|_| {}).map(drop));
+            }
+        }
+        results
+    }
+
     /// Asks for one thing. `None` when there is no such thing.
     pub(crate) fn get(&mut self, message: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK)?;
@@ -72,6 +101,12 @@ impl Netlink {
     }
 
     fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        let bytes = self.bytes(message, flags);
+        self.socket.send(&bytes, 0).map(drop)
+    }
+
+    /// The next message, of a length that another may follow.
+    fn bytes(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = flags;
@@ -80,7 +115,8 @@ impl Netlink {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map(drop)
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
     }
 
     /// Takes everything up to the end of the answer; says whether it was interrupted.

@@ -1,5 +1,5 @@
-//! nftables: texts are given to `nft`, which loads each as one transaction; and the ruleset's generation, by which one sees
-//! cheaply whether anybody changed anything since.
+//! nftables: texts are given to `nft`, which loads each as one transaction. By the ruleset's generation one sees cheaply
+//! whether anybody changed anything since.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -7,8 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
-
+use super::netfilter::Netfilter;
 use crate::error::NetworkError;
 
 /// A transaction under way.
@@ -47,50 +46,14 @@ impl Loading {
     }
 }
 
-/// Tells the generation of a namespace's ruleset: another number after every transaction of anybody.
+/// Loads `text` after deleting `tables` (family and name), in the namespace of the calling thread and as one transaction.
 ///
-/// `NFT_MSG_GETGEN`, linux/netfilter/nf_tables.h.
-pub(crate) struct Generation(Socket);
-
-impl Generation {
-    /// Of the calling thread's namespace.
-    pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self(socket))
-    }
-
-    pub(crate) fn read(&self) -> io::Result<u32> {
-        const SUBSYSTEM: u16 = 10 << 8;
-        const GET: u16 = SUBSYSTEM | 16;
-        const NEW: u16 = SUBSYSTEM | 15;
-        const REQUEST: u16 = 1;
-        const ATTRIBUTE_ID: u16 = 1;
-
-        let mut request = Vec::with_capacity(20);
-        request.extend(20_u32.to_ne_bytes());
-        request.extend(GET.to_ne_bytes());
-        request.extend(REQUEST.to_ne_bytes());
-        request.extend([0; 8]); // sequence and port
-        request.extend([0; 4]); // nfgenmsg: any family, version 0, no resource
-        self.0.send(&request, 0)?;
-
-        let (answer, _) = self.0.recv_from_full()?;
-        let word = |at: usize| answer.get(at..at + 2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
-        if word(4) == Some(NEW) {
-            let mut at = 20;
-            while let (Some(length), Some(kind)) = (word(at), word(at + 2)) {
-                if kind == ATTRIBUTE_ID
-                    && let Some(b) = answer.get(at + 4..at + 8)
-                {
-                    return Ok(u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-                }
-                at += usize::from(length).next_multiple_of(4).max(4);
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel told no ruleset generation"))
-    }
+/// For when what is there can't be changed into what shall be: a chain or set of the same name and another type, which an
+/// older version or somebody else made. Counters begin anew.
+pub(crate) fn replace(whose: impl Into<String>, tables: &[&str], text: &str) -> Result<(), NetworkError> {
+    // Made first, so that there is something to delete; `destroy` needs a newer kernel and nft than Debian 12 has.
+    let delete: String = tables.iter().map(|t| format!("table {t}\ndelete table {t}\n")).collect();
+    start(whose, &(delete + text))?.finish()
 }
 
 /// What was loaded into a namespace, and when: enough to see that nobody has changed it since.
@@ -102,13 +65,13 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// `text` was just loaded.
-    pub(crate) fn now(text: &str, generation: &Generation) -> io::Result<Self> {
-        Ok(Self { text: hash(text), generation: generation.read()? })
+    pub(crate) fn now(text: &str, netfilter: &Netfilter) -> io::Result<Self> {
+        Ok(Self { text: hash(text), generation: netfilter.generation()? })
     }
 
     /// Whether `text` is still what is loaded, as far as we can tell without listing rules.
-    pub(crate) fn holds(this: Option<Self>, text: &str, generation: &Generation) -> io::Result<bool> {
-        Ok(this == Some(Self::now(text, generation)?))
+    pub(crate) fn holds(this: Option<Self>, text: &str, netfilter: &Netfilter) -> io::Result<bool> {
+        Ok(this == Some(Self::now(text, netfilter)?))
     }
 }
 

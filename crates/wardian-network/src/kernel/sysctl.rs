@@ -15,6 +15,11 @@ pub(crate) fn set(key: &str, value: &str) -> Result<bool, NetworkError> {
     Ok(true)
 }
 
+/// Whether this kernel, with the modules it has loaded, has the setting.
+pub(crate) fn is_there(key: &str) -> bool {
+    fs::exists(format!("/proc/sys/net/{key}")).unwrap_or(false)
+}
+
 /// Like [`set`], for settings that not every kernel has.
 pub(crate) fn set_if_there(key: &str, value: &str) -> Result<bool, NetworkError> {
     match set(key, value) {

@@ -1,9 +1,14 @@
-//! The servers of an environment, in the daemon: DHCP and DNS, on sockets opened inside its namespace.
+//! The servers of an environment, in the daemon: DHCP and DNS, on sockets opened inside its namespace; and [`LabDns`], the
+//! one that tells the outside where machines are.
 //!
 //! They keep nothing: what they say is in the plan. A daemon that was killed starts them again, and no client notices.
 
 mod dhcp;
 mod dns;
+mod lab_dns;
+pub(crate) mod wire;
+
+pub use lab_dns::{LabDns, LabDnsConfig, LabDnsError};
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -33,7 +38,7 @@ impl Services {
             .run("open the sockets of an environment's servers", move || {
                 let failed = |service| move |source| NetworkError::Service { service, environment, source };
                 let dhcp = dhcp::Sockets::open().map_err(failed("DHCP"))?;
-                let dns = dns::Sockets::open(address).map_err(failed("DNS"))?;
+                let dns = wire::Sockets::open(address, wire::Place::Inside).map_err(failed("DNS"))?;
                 Ok((dhcp, dns))
             })
             .await?;

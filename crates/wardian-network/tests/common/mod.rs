@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -119,6 +119,26 @@ impl Host {
         guest
     }
 
+    /// A guest on the tap of a machine's second interface, not configured yet; its first one is not plugged in.
+    pub async fn boot_second(&self, plan: &NetworkPlan, machine: usize) -> Guest {
+        let tap = &plan.second.as_ref().unwrap().taps[machine];
+        let file = self.network.open_taps(plan, &tap.machine).await.unwrap().remove(1);
+        let path = self.folder.path().join(format!("guest-{}-{}", plan.environment, tap.name));
+        let guest = Guest::new(path, file, tap.mac);
+        guest.space.run("ip link set lo up");
+        guest.space.run("ip link set eth0 up");
+        guest
+    }
+
+    /// The same with its address and default route, set by hand.
+    pub async fn boot_second_configured(&self, plan: &NetworkPlan, machine: usize) -> Guest {
+        let guest = self.boot_second(plan, machine).await;
+        let address = plan.second.as_ref().unwrap().taps[machine].address;
+        guest.space.run(&format!("ip address add {address}/16 dev eth0"));
+        guest.space.run(&format!("ip route add default via {}", plan.edge.gateway));
+        guest
+    }
+
     /// A guest with its address and default route, set by hand.
     pub async fn boot_configured(&self, plan: &NetworkPlan, machine: usize) -> Guest {
         let guest = self.boot(plan, machine).await;
@@ -126,6 +146,22 @@ impl Host {
         guest.space.run(&format!("ip address add {address}/{} dev eth0", plan.bridge.address.prefix_len()));
         guest.space.run(&format!("ip route add default via {}", plan.dhcp.server));
         guest
+    }
+
+    /// Somebody right on the lab bridge, at 10.86.7.7, of whom no gateway in between has an opinion.
+    pub fn outsider(&self) -> Namespace {
+        let outsider = Namespace::new(self.folder.path().join("outsider"));
+        run(&format!("ip link add out0 master wardian0 type veth peer name eth0 netns {}", outsider.path().display()));
+        run("ip link set out0 up");
+        outsider.run("ip address add 10.86.7.7/16 dev eth0");
+        outsider.run("ip link set eth0 up");
+        assert!(outsider.pings("10.86.255.254"));
+        outsider
+    }
+
+    /// What a process that shall take over gets.
+    pub async fn successor(&self, plan: &NetworkPlan, machine: usize) -> (OwnedFd, String) {
+        self.network.open_successor_tap(plan, &plan.taps[machine].machine).await.unwrap()
     }
 }
 
@@ -176,10 +212,20 @@ impl Namespace {
 
     /// An HTTP server on `port` that answers "NAME to PEER", PEER being the client's address as it sees it.
     pub fn listen(&self, port: u16, name: &str) -> Server {
+        let name = name.to_owned();
+        self.serve(port, move |peer| format!("{name} to {peer}\n").into_bytes())
+    }
+
+    /// An HTTP server on `port` that answers with `body`.
+    pub fn listen_with(&self, port: u16, body: Vec<u8>) -> Server {
+        self.serve(port, move |_| body.clone())
+    }
+
+    fn serve(&self, port: u16, body: impl Fn(std::net::IpAddr) -> Vec<u8> + Send + 'static) -> Server {
         let listener = self.enter(|| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
         listener.set_nonblocking(true).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, name) = (stop.clone(), name.to_owned());
+        let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((mut stream, peer)) = listener.accept() else {
@@ -189,7 +235,8 @@ impl Namespace {
                 let _ = stream.set_nonblocking(false);
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
                 let _ = stream.read(&mut [0; 1024]);
-                let _ = write!(stream, "HTTP/1.0 200 OK\r\n\r\n{name} to {}\n", peer.ip());
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+                let _ = stream.write_all(&body(peer.ip()));
             }
         });
         Server { stop, thread: Some(thread) }
@@ -202,6 +249,16 @@ impl Namespace {
 
     pub fn pings(&self, address: impl std::fmt::Display) -> bool {
         self.attempt(&format!("ping -c1 -W1 {address}")).is_some()
+    }
+
+    /// Sends an IPv4 packet as it is.
+    pub fn send_packet(&self, packet: &[u8]) {
+        use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
+        self.enter(|| {
+            let socket = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).unwrap();
+            let to = SockaddrIn::new(packet[16], packet[17], packet[18], packet[19], 0);
+            sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty()).unwrap();
+        });
     }
 
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
@@ -286,6 +343,7 @@ impl Drop for Running {
 /// A computer with one interface, `eth0`, whose frames go to and from a tap's file, as in QEMU.
 pub struct Guest {
     pub space: Namespace,
+    tap: Arc<Mutex<Arc<OwnedFd>>>,
     stop: Arc<AtomicBool>,
     cable: Option<JoinHandle<()>>,
 }
@@ -298,24 +356,27 @@ impl Guest {
         space.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let tap = Arc::new(Mutex::new(Arc::new(tap)));
+        let current = tap.clone();
         let cable = std::thread::spawn(move || {
             // Both ends speak with the same header before each frame, so frames are copied as they are.
             let mut buffer = vec![0; 70_000];
             while !stopped.load(Ordering::Relaxed) {
+                let tap = current.lock().unwrap().clone();
                 let mut ends =
                     [PollFd::new(tap.as_fd(), PollFlags::POLLIN), PollFd::new(own.as_fd(), PollFlags::POLLIN)];
                 if poll(&mut ends, PollTimeout::from(20_u8)).unwrap_or(0) == 0 {
                     continue;
                 }
                 let ready = ends.map(|end| end.revents().is_some_and(|r| r.contains(PollFlags::POLLIN)));
-                for (ready, from, to) in [(ready[0], &tap, &own), (ready[1], &own, &tap)] {
+                for (ready, from, to) in [(ready[0], &*tap, &own), (ready[1], &own, &*tap)] {
                     if ready && let Ok(length) = nix::unistd::read(from, &mut buffer) {
                         let _ = nix::unistd::write(to, &buffer[..length]);
                     }
                 }
             }
         });
-        Self { space, stop, cable: Some(cable) }
+        Self { space, tap, stop, cable: Some(cable) }
     }
 }
 
@@ -327,8 +388,17 @@ impl Drop for Guest {
 }
 
 impl Guest {
+    /// From now on the guest's frames go to and from another tap; answers the one they went by.
+    pub fn plug(&self, tap: OwnedFd) -> Arc<OwnedFd> {
+        std::mem::replace(&mut *self.tap.lock().unwrap(), Arc::new(tap))
+    }
+
     /// Sends a frame as it is, whoever it says it is from.
     pub fn send_frame(&self, frame: &[u8]) {
+        self.send_often(frame, 1);
+    }
+
+    pub fn send_often(&self, frame: &[u8], times: usize) {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
         self.space.enter(|| {
             let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
@@ -336,13 +406,15 @@ impl Guest {
             let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
             to.sll_family = libc::AF_PACKET as libc::c_ushort;
             to.sll_ifindex = nix::net::if_::if_nametoindex("eth0").unwrap() as libc::c_int;
-            // SAFETY: pointers and lengths are of live values of the types the kernel expects.
-            let sent = unsafe {
-                let (frame, length) = (frame.as_ptr().cast(), frame.len());
-                let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-                libc::sendto(socket.as_raw_fd(), frame, length, 0, (&raw const to).cast(), size)
-            };
-            assert_eq!(sent, frame.len() as isize);
+            for _ in 0..times {
+                // SAFETY: pointers and lengths are of live values of the types the kernel expects.
+                let sent = unsafe {
+                    let (frame, length) = (frame.as_ptr().cast(), frame.len());
+                    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+                    libc::sendto(socket.as_raw_fd(), frame, length, 0, (&raw const to).cast(), size)
+                };
+                assert_eq!(sent, frame.len() as isize);
+            }
         });
     }
 }
@@ -421,6 +493,15 @@ pub fn store(n: u8, fence: &str) -> EnvironmentRecord {
     .unwrap()
 }
 
+/// The same with second interfaces.
+pub fn dual(mut record: EnvironmentRecord) -> EnvironmentRecord {
+    record.spec.isolation.mode = wardian_model::spec::IsolationMode::DualInterface;
+    for identity in record.identities.values_mut() {
+        identity.outside.mac = MacAddress::local(0x9000_0000 + u32::from(identity.slot));
+    }
+    record
+}
+
 /// The same with `port` of machine 0 exposed at `at`.
 pub fn exposing(record: EnvironmentRecord, port: u16, at: u16) -> EnvironmentRecord {
     exposing_as(record, "tcp", port, at)
@@ -431,4 +512,24 @@ pub fn exposing_as(mut record: EnvironmentRecord, protocol: &str, port: u16, at:
     let exposure: Value = json!({ "machine": "app", "port": port, "protocol": protocol, "at": at, "address": address });
     record.exposed.push(serde_json::from_value(exposure).unwrap());
     record
+}
+
+/// Environment 9 with many machines, 192.168.23.1 and up; outside they are 10.86.1.1 and up.
+pub fn crowd(machines: u32) -> EnvironmentRecord {
+    let mut record = serde_json::to_value(store(9, "out-only")).unwrap();
+    let (spec, identity) = (record["spec"]["machines"]["app"].clone(), record["identities"]["app"].clone());
+    record["spec"]["machines"] = json!({});
+    record["identities"] = json!({});
+    for n in 1..=machines {
+        let name = format!("m{n}");
+        record["spec"]["machines"][&name] = spec.clone();
+        let mut identity = identity.clone();
+        identity["inside"]["hostname"] = json!(name);
+        identity["inside"]["address"] = json!(format!("192.168.23.{n}"));
+        identity["inside"]["mac"] = json!(MacAddress::local(n));
+        identity["outside"]["address"] = json!(format!("10.86.1.{n}"));
+        identity["slot"] = json!(256 + n);
+        record["identities"][&name] = identity;
+    }
+    serde_json::from_value(record).unwrap()
 }

@@ -15,7 +15,7 @@ use wardian_model::{
     environment::{EnvironmentRecord, Problem},
     id::CutId,
     machine::{MachinePhase, MachineRecord},
-    name::MachineName,
+    name::{MachineName, SnapshotName},
 };
 
 pub use next::next;
@@ -31,12 +31,16 @@ pub struct View<'a> {
     pub network: NetworkView,
     /// Its machines, in file order.
     pub machines: IndexMap<MachineName, MachineView<'a>>,
-    /// For a clone: the cut its disks start from, while that is recorded.
+    /// For a clone or a restore: the cut its machines start from, while that is recorded.
     pub origin_cut: Option<&'a CutPhase>,
     /// A cut through this environment that somebody waits for.
     pub wanted_cut: Option<CutId>,
     /// A cut through this environment is being made.
     pub cutting: bool,
+    /// A snapshot whose cut is made or refused, and that isn't on disk yet.
+    pub unsaved: Option<SnapshotName>,
+    /// A snapshot is being written to disk.
+    pub saving: bool,
 }
 
 /// What was observed of an environment's network.
@@ -76,6 +80,14 @@ pub enum Busy {
     Awaiting,
     /// It is being stopped.
     Stopping,
+    /// It is being ended at once, to go back to a snapshot.
+    Discarding,
+    /// It is being stopped where it is.
+    Suspending,
+    /// The memory it was suspended with is being written to disk.
+    Saving,
+    /// The memory it was to go on from is given up.
+    Forgetting,
     /// A finished process is recorded, or the rest of one removed.
     Settling,
 }
@@ -103,10 +115,20 @@ pub enum Action {
     Kill(MachineName),
     /// Record that a machine's process has ended.
     RecordExit(MachineName),
-    /// Cut through the disks of this environment.
+    /// End a machine at once and forget why: it goes back to a snapshot.
+    Discard(MachineName),
+    /// Stop a machine where it is, so that its next start goes on from there.
+    Suspend(MachineName),
+    /// Write the memory a suspended machine goes on from to disk, and let go of it in memory.
+    SaveMemory(MachineName),
+    /// Give up the memory a machine was to go on from: its next start boots.
+    ForgetMemory(MachineName),
+    /// Cut through this environment.
     Cut(CutId),
     /// Say that there will be no such cut.
     RefuseCut(CutId),
+    /// Write a snapshot's memory to disk, or say that it failed.
+    Save(SnapshotName),
     /// Remove disks, files, claims and records: the environment is gone.
     Forget,
 }
@@ -117,7 +139,29 @@ impl MachineView<'_> {
         self.alive && self.record.run == run && matches!(self.record.phase, MachinePhase::Ready { .. })
     }
 
+    /// Whether there is neither a process nor the record of one.
+    fn is_down(&self) -> bool {
+        !self.alive && self.record.phase.process().is_none()
+    }
+
+    /// Whether the memory it goes on from is still to be written to disk.
+    fn must_save(&self) -> bool {
+        self.record.resume.is_some() && !self.record.saved
+    }
+
     fn has_disk(&self) -> bool {
         !self.record.disk.layers.is_empty()
+    }
+}
+
+impl View<'_> {
+    /// Whether a machine still has to go back to the cut that a restore asks for.
+    fn must_go_back(&self, machine: &MachineView<'_>) -> bool {
+        self.environment.restore.as_ref().is_some_and(|restore| machine.record.restored < restore.number)
+    }
+
+    /// Whether a machine's disk is what it shall start from.
+    fn disk_is_right(&self, machine: &MachineView<'_>) -> bool {
+        machine.has_disk() && !self.must_go_back(machine)
     }
 }

@@ -16,18 +16,24 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
     if let Some(cut) = view.wanted_cut {
         match view.environment.desired {
             Desired::Removed => actions.push(Action::RefuseCut(cut)),
-            Desired::Running | Desired::Stopped if can_cut(view) => return vec![Action::Cut(cut)],
+            // It would lack the memory of those that are down already.
+            Desired::Suspended if is_partly_suspended(view) => actions.push(Action::RefuseCut(cut)),
+            _ if can_cut(view) => return vec![Action::Cut(cut)],
             // One that was only made has no disks yet; a running one gets its own on the way.
             Desired::Stopped => make_missing_disks(view, &mut actions),
-            Desired::Running => {}
+            Desired::Running | Desired::Suspended => {}
         }
     }
     if view.cutting {
         return actions;
     }
+    if let Some(snapshot) = view.unsaved.clone().filter(|_| !view.saving) {
+        actions.push(Action::Save(snapshot));
+    }
     match view.environment.desired {
         Desired::Running => run(view, &mut actions),
         Desired::Stopped => stop(view, &mut actions),
+        Desired::Suspended => suspend(view, &mut actions),
         Desired::Removed => remove(view, &mut actions),
     }
     actions
@@ -35,11 +41,16 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
 
 /// A cut wants disks that nobody is making, and machines that are neither coming nor going.
 fn can_cut(view: &View<'_>) -> bool {
-    !view.cutting && view.machines.values().all(|m| m.has_disk() && matches!(m.busy, None | Some(Busy::Awaiting)))
+    let fits = |m: &MachineView<'_>| view.disk_is_right(m) && matches!(m.busy, None | Some(Busy::Awaiting));
+    !view.cutting && view.machines.values().all(fits)
+}
+
+fn is_partly_suspended(view: &View<'_>) -> bool {
+    !view.cutting && view.machines.values().any(|machine| machine.record.resume.is_some())
 }
 
 fn make_missing_disks(view: &View<'_>, actions: &mut Vec<Action>) {
-    let missing = view.machines.iter().filter(|(_, machine)| machine.busy.is_none() && !machine.has_disk());
+    let missing = view.machines.iter().filter(|(_, machine)| machine.busy.is_none() && !view.disk_is_right(machine));
     if origin_is_there(view) {
         actions.extend(missing.map(|(name, _)| Action::MakeDisk(name.clone())));
     }
@@ -50,6 +61,11 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
         actions.push(Action::EnsureNetwork);
     }
     let run = view.environment.run;
+    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
+    if going_back {
+        go_back(view, &mut *actions);
+        return;
+    }
     for (name, machine) in &view.machines {
         if machine.busy.is_some() {
             continue;
@@ -65,7 +81,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
                     if origin_is_there(view) {
                         actions.push(Action::MakeDisk(name));
                     }
-                } else if view.network == NetworkView::Ready && dependencies_are_ready(view, &name) {
+                } else if view.network == NetworkView::Ready && may_start(view, &name, machine) {
                     actions.push(Action::Start(name));
                 }
             }
@@ -90,12 +106,32 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
     }
 }
 
-/// A clone's disks wait for the cut; other disks wait for nothing.
-fn origin_is_there(view: &View<'_>) -> bool {
-    match view.environment.origin {
-        Origin::File => true,
-        Origin::Clone { .. } => matches!(view.origin_cut, Some(CutPhase::Done { .. })),
+/// All machines end before any goes back, and all are back before any goes on: two that talk to each other would not be
+/// of one moment otherwise.
+fn go_back(view: &View<'_>, actions: &mut Vec<Action>) {
+    let running = |m: &MachineView<'_>| m.alive || m.busy.is_some() || m.record.phase.process().is_some();
+    let all_down = !view.machines.values().any(|m| view.must_go_back(m) && running(m));
+    for (name, machine) in view.machines.iter().filter(|(_, machine)| view.must_go_back(machine)) {
+        match machine.busy {
+            None | Some(Busy::Awaiting) if running(machine) => actions.push(Action::Discard(name.clone())),
+            None if all_down && origin_is_there(view) => actions.push(Action::MakeDisk(name.clone())),
+            _ => {}
+        }
     }
+}
+
+/// Disks that come from a cut wait for it; other disks wait for nothing.
+fn origin_is_there(view: &View<'_>) -> bool {
+    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
+    match view.environment.origin {
+        Origin::File if !going_back => true,
+        _ => matches!(view.origin_cut, Some(CutPhase::Done { .. })),
+    }
+}
+
+/// A machine that goes on from its memory waits for nobody: it was already waited for when that was saved.
+fn may_start(view: &View<'_>, name: &MachineName, machine: &MachineView<'_>) -> bool {
+    machine.record.resume.is_some() || dependencies_are_ready(view, name)
 }
 
 fn dependencies_are_ready(view: &View<'_>, name: &MachineName) -> bool {
@@ -108,22 +144,54 @@ fn dependencies_are_ready(view: &View<'_>, name: &MachineName) -> bool {
 fn stop(view: &View<'_>, actions: &mut Vec<Action>) {
     let mut quiet = true;
     for (name, machine) in &view.machines {
-        quiet &= machine.busy.is_none() && !machine.alive && machine.record.phase.process().is_none();
-        match machine.busy {
-            // Who waits for readiness is interrupted; everything else is short and finishes first.
-            Some(Busy::MakingDisk | Busy::Starting | Busy::Stopping | Busy::Settling) => {}
-            None | Some(Busy::Awaiting) if machine.alive => {
-                // Those that others need stop after the others, as they started before them.
-                if dependents_are_down(view, name) {
-                    actions.push(Action::Stop(name.clone()));
-                }
+        quiet &= machine.busy.is_none() && machine.is_down();
+        let name = name.clone();
+        if is_occupied(machine) {
+            continue;
+        }
+        if machine.alive {
+            // Those that others need stop after the others, as they started before them.
+            if dependents_are_down(view, &name) {
+                actions.push(Action::Stop(name));
             }
-            None | Some(Busy::Awaiting) if machine.record.phase.process().is_some() => {
-                actions.push(Action::RecordExit(name.clone()));
-            }
-            None | Some(Busy::Awaiting) => {}
+        } else if !machine.is_down() {
+            actions.push(Action::RecordExit(name));
+        } else if machine.record.resume.is_some() {
+            // Who stops an environment wants it to boot the next time, also one that was suspended.
+            actions.push(Action::ForgetMemory(name));
         }
     }
+    remove_network_if(quiet, view, actions);
+}
+
+/// All at once, without regard to who needs whom: nobody inside notices.
+fn suspend(view: &View<'_>, actions: &mut Vec<Action>) {
+    let mut quiet = true;
+    for (name, machine) in &view.machines {
+        quiet &= machine.busy.is_none() && machine.is_down();
+        let name = name.clone();
+        let is_stopping = matches!(machine.record.phase, MachinePhase::Stopping { .. });
+        if is_occupied(machine) {
+            continue;
+        }
+        if machine.alive {
+            // A guest that is shutting down has nothing to go on with.
+            actions.push(if is_stopping { Action::Stop(name) } else { Action::Suspend(name) });
+        } else if !machine.is_down() {
+            actions.push(Action::RecordExit(name));
+        } else if machine.must_save() {
+            actions.push(Action::SaveMemory(name));
+        }
+    }
+    remove_network_if(quiet, view, actions);
+}
+
+/// Who waits for readiness is interrupted; everything else finishes first.
+fn is_occupied(machine: &MachineView<'_>) -> bool {
+    !matches!(machine.busy, None | Some(Busy::Awaiting))
+}
+
+fn remove_network_if(quiet: bool, view: &View<'_>, actions: &mut Vec<Action>) {
     if quiet && matches!(view.network, NetworkView::Ready | NetworkView::Stale | NetworkView::Broken(_)) {
         actions.push(Action::RemoveNetwork);
     }
@@ -139,14 +207,13 @@ fn dependents_are_down(view: &View<'_>, name: &MachineName) -> bool {
 }
 
 fn remove(view: &View<'_>, actions: &mut Vec<Action>) {
-    let mut quiet = view.wanted_cut.is_none();
+    let mut quiet = view.wanted_cut.is_none() && !view.saving;
     for (name, machine) in &view.machines {
         quiet &= !machine.alive && machine.busy.is_none();
         match machine.busy {
-            Some(Busy::MakingDisk | Busy::Starting | Busy::Settling) => {}
             // Killing is also right for one that is being asked politely at present.
             None | Some(Busy::Awaiting | Busy::Stopping) if machine.alive => actions.push(Action::Kill(name.clone())),
-            None | Some(Busy::Awaiting | Busy::Stopping) => {}
+            _ => {}
         }
     }
     if !quiet {

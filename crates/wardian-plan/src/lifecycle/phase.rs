@@ -14,10 +14,14 @@ use super::{MachineView, NetworkView, View};
 pub fn phase(view: &View<'_>) -> EnvironmentPhase {
     match view.environment.desired {
         Desired::Removed => EnvironmentPhase::Removing,
-        Desired::Stopped if view.machines.values().any(|m| m.alive || m.record.phase.process().is_some()) => {
-            EnvironmentPhase::Stopping
+        Desired::Stopped if view.machines.values().all(|m| m.is_down() && m.record.resume.is_none()) => {
+            EnvironmentPhase::Stopped
         }
-        Desired::Stopped => EnvironmentPhase::Stopped,
+        Desired::Stopped => EnvironmentPhase::Stopping,
+        Desired::Suspended if view.machines.values().all(|m| m.is_down() && m.busy.is_none() && !m.must_save()) => {
+            EnvironmentPhase::Suspended
+        }
+        Desired::Suspended => EnvironmentPhase::Suspending,
         Desired::Running => running(view),
     }
 }
@@ -49,7 +53,11 @@ fn running(view: &View<'_>) -> EnvironmentPhase {
 }
 
 fn waiting_for_cut(view: &View<'_>) -> Option<EnvironmentPhase> {
-    if matches!(view.environment.origin, Origin::File) || view.machines.values().all(MachineView::has_disk) {
+    if view.machines.values().all(|machine| view.disk_is_right(machine)) {
+        return None;
+    }
+    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
+    if matches!(view.environment.origin, Origin::File) && !going_back {
         return None;
     }
     match view.origin_cut {
@@ -57,7 +65,12 @@ fn waiting_for_cut(view: &View<'_>) -> Option<EnvironmentPhase> {
         Some(CutPhase::Wanted) => Some(EnvironmentPhase::Cloning),
         Some(CutPhase::Failed { problem }) => Some(EnvironmentPhase::Failed { problem: problem.clone() }),
         None => Some(EnvironmentPhase::Failed {
-            problem: Problem::new("the cut this clone starts from is gone").hint("remove the clone and make it again"),
+            problem: match going_back {
+                true => Problem::new("the snapshot to go back to is gone").hint("`wardian start` goes on without it"),
+                false => {
+                    Problem::new("the cut this clone starts from is gone").hint("remove the clone and make it again")
+                }
+            },
         }),
     }
 }

@@ -18,8 +18,13 @@ pub fn steps(kind: OperationKind, view: &View<'_>) -> Vec<Step> {
         OperationKind::Up | OperationKind::Start => {
             std::iter::once(network_up(view)).chain(machines_up(view)).collect()
         }
-        OperationKind::Clone => [cut(view), network_up(view)].into_iter().chain(machines_up(view)).collect(),
+        OperationKind::Clone | OperationKind::Restore => {
+            [cut(kind, view), network_up(view)].into_iter().chain(machines_up(view)).collect()
+        }
+        // A snapshot is taken beside whatever else is under way; who takes it tells how far it is.
+        OperationKind::Snapshot => Vec::new(),
         OperationKind::Down => machines_down(view).chain([network_down(view)]).collect(),
+        OperationKind::Suspend => machines_suspended(view).chain([network_down(view)]).collect(),
         OperationKind::Remove => machines_down(view)
             .chain([network_down(view), step("disks and records", StepState::Waiting, None)])
             .collect(),
@@ -32,14 +37,18 @@ pub fn outcome(kind: OperationKind, view: &View<'_>, phase: &EnvironmentPhase) -
     match kind {
         // Only made, to be started later.
         OperationKind::Up if view.environment.run == 0 && *phase == EnvironmentPhase::Stopped => Some(Ok(())),
-        OperationKind::Up | OperationKind::Start | OperationKind::Clone => match phase {
+        OperationKind::Up | OperationKind::Start | OperationKind::Clone | OperationKind::Restore => match phase {
             EnvironmentPhase::Running => Some(Ok(())),
             EnvironmentPhase::Failed { problem } => Some(Err(problem.clone())),
             EnvironmentPhase::Degraded => {
                 let run = view.environment.run;
                 view.machines.iter().find_map(|(name, m)| problem_of(name, m, run)).map(Err)
             }
-            EnvironmentPhase::Stopping | EnvironmentPhase::Stopped | EnvironmentPhase::Removing => {
+            EnvironmentPhase::Stopping
+            | EnvironmentPhase::Stopped
+            | EnvironmentPhase::Suspending
+            | EnvironmentPhase::Suspended
+            | EnvironmentPhase::Removing => {
                 Some(Err(Problem::new("another request came in between: the environment shall not run any more")))
             }
             EnvironmentPhase::Pending | EnvironmentPhase::Cloning | EnvironmentPhase::Starting => None,
@@ -51,7 +60,14 @@ pub fn outcome(kind: OperationKind, view: &View<'_>, phase: &EnvironmentPhase) -
                 "another request came in between: the environment shall not be stopped any more",
             ))),
         },
-        OperationKind::Remove => None,
+        OperationKind::Suspend => match phase {
+            EnvironmentPhase::Suspended if view.network == NetworkView::Absent => Some(Ok(())),
+            EnvironmentPhase::Suspended | EnvironmentPhase::Suspending => None,
+            _ => Some(Err(Problem::new(
+                "another request came in between: the environment shall not be suspended any more",
+            ))),
+        },
+        OperationKind::Remove | OperationKind::Snapshot => None,
     }
 }
 
@@ -59,10 +75,12 @@ fn step(name: impl Into<String>, state: StepState, note: Option<String>) -> Step
     Step { name: name.into(), state, note }
 }
 
-fn cut(view: &View<'_>) -> Step {
+fn cut(kind: OperationKind, view: &View<'_>) -> Step {
+    let restore = kind == OperationKind::Restore;
     let (state, note) = match view.origin_cut {
-        _ if view.machines.values().all(MachineView::has_disk) => (StepState::Done, None),
+        _ if view.machines.values().all(|machine| view.disk_is_right(machine)) => (StepState::Done, None),
         Some(CutPhase::Wanted) => (StepState::Doing, None),
+        Some(CutPhase::Done { .. }) if restore => (StepState::Doing, None),
         Some(CutPhase::Done { quiesced, .. }) if quiesced.is_empty() => (StepState::Done, None),
         Some(CutPhase::Done { quiesced, .. }) => {
             let names: Vec<_> = quiesced.iter().map(MachineName::as_str).collect();
@@ -71,7 +89,7 @@ fn cut(view: &View<'_>) -> Step {
         Some(CutPhase::Failed { problem }) => (StepState::Failed, Some(problem.message.clone())),
         None => (StepState::Failed, None),
     };
-    step("cut", state, note)
+    step(if restore { "go back" } else { "cut" }, state, note)
 }
 
 fn network_up(view: &View<'_>) -> Step {
@@ -147,9 +165,22 @@ fn machines_down<'a>(view: &'a View<'_>) -> impl Iterator<Item = Step> + 'a {
         let state = match (&machine.record.phase, machine.alive) {
             (phase, false) if phase.process().is_none() => StepState::Done,
             (MachinePhase::Stopping { .. }, _) => StepState::Doing,
-            _ if matches!(machine.busy, Some(Busy::Stopping | Busy::Settling)) => StepState::Doing,
+            _ if matches!(machine.busy, Some(Busy::Stopping | Busy::Discarding | Busy::Settling)) => StepState::Doing,
             _ => StepState::Waiting,
         };
         step(format!("{name}: stop"), state, None)
+    })
+}
+
+fn machines_suspended<'a>(view: &'a View<'_>) -> impl Iterator<Item = Step> + 'a {
+    view.machines.iter().map(|(name, machine)| {
+        let (state, note) = match machine.busy {
+            Some(Busy::Saving) => (StepState::Doing, Some("memory to disk")),
+            Some(Busy::Suspending) => (StepState::Doing, None),
+            _ if !machine.is_down() || machine.must_save() => (StepState::Waiting, None),
+            _ if machine.record.resume.is_none() => (StepState::Done, Some("did not run")),
+            _ => (StepState::Done, None),
+        };
+        step(format!("{name}: suspend"), state, note.map(str::to_owned))
     })
 }

@@ -4,9 +4,11 @@
 use proptest::prelude::*;
 use wardian_model::{
     Timestamp,
-    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem},
-    id::LayerId,
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem, Restore},
+    host::Accelerator,
+    id::{LayerId, MemoryId},
     machine::{MachinePhase, MachineRecord, Process},
+    memory::FrozenMemory,
     operation::OperationKind,
 };
 
@@ -17,6 +19,8 @@ use super::*;
 enum Happening {
     /// A user asks for something.
     Ask(Desired),
+    /// A user asks to go back to a snapshot.
+    Restore,
     /// The controller turns once, and what it begins succeeds up to this many actions; the rest is cut off by a crash.
     Turn { done: usize },
     /// What is under way with a machine comes to its end, well or badly.
@@ -29,7 +33,8 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        1 => prop_oneof![Just(Desired::Running), Just(Desired::Stopped)].prop_map(Happening::Ask),
+        1 => prop_oneof![Just(Desired::Running), Just(Desired::Stopped), Just(Desired::Suspended)].prop_map(Happening::Ask),
+        1 => Just(Happening::Restore),
         8 => (0usize..6).prop_map(|done| Happening::Turn { done }),
         6 => (0usize..3, prop::bool::weighted(0.9)).prop_map(|(machine, well)| Happening::Finish { machine, well }),
         1 => (0usize..3).prop_map(|machine| Happening::Die { machine }),
@@ -45,6 +50,7 @@ struct World {
     network: NetworkView,
     forgotten: bool,
     next_pid: u32,
+    cut: CutPhase,
 }
 
 impl World {
@@ -76,6 +82,12 @@ impl World {
             network: NetworkView::Stale,
             forgotten: false,
             next_pid: 100,
+            cut: CutPhase::Done {
+                disks: IndexMap::new(),
+                quiesced: Vec::new(),
+                memories: IndexMap::new(),
+                pause_us: 0,
+            },
         }
     }
 
@@ -88,9 +100,11 @@ impl World {
             environment: &self.environment,
             network: self.network.clone(),
             machines: machines.collect(),
-            origin_cut: None,
+            origin_cut: Some(&self.cut),
             wanted_cut: None,
             cutting: false,
+            unsaved: None,
+            saving: false,
         }
     }
 
@@ -103,6 +117,21 @@ impl World {
             self.environment.run += 1;
             self.environment.phase = EnvironmentPhase::Starting;
         }
+    }
+
+    fn restore(&mut self) {
+        if self.environment.desired == Desired::Removed {
+            return;
+        }
+        let number = self.environment.restore.as_ref().map_or(1, |restore| restore.number + 1);
+        let snapshot = "good".parse().unwrap();
+        self.environment.restore = Some(Restore { number, cut: CutId::from_bits(1), snapshot, at: None });
+        self.ask(Desired::Running);
+    }
+
+    fn must_go_back(&self) -> bool {
+        let view = self.view();
+        view.machines.values().any(|machine| view.must_go_back(machine))
     }
 
     /// Returns how many actions there were.
@@ -129,10 +158,29 @@ impl World {
             Action::MakeDisk(name) => self.occupy(name, Busy::MakingDisk),
             Action::Start(name) | Action::Resume(name) => {
                 assert_eq!(self.network, NetworkView::Ready, "{name} starts without a network");
+                assert!(!self.must_go_back(), "{name} starts while another must go back");
                 self.occupy(name, Busy::Starting);
             }
             Action::AwaitReady(name) => self.occupy(name, Busy::Awaiting),
+            Action::Discard(name) => {
+                assert!(self.must_go_back(), "{name} is ended for nothing");
+                self.occupy(name, Busy::Discarding);
+            }
             Action::Stop(name) => self.occupy(name, Busy::Stopping),
+            Action::Suspend(name) => {
+                assert_eq!(self.environment.desired, Desired::Suspended, "{name} is suspended for nothing");
+                assert!(self.alive.contains_key(&name), "{name} is suspended and does not run");
+                self.occupy(name, Busy::Suspending);
+            }
+            Action::SaveMemory(name) => {
+                assert!(!self.alive.contains_key(&name), "the memory of {name} is let go of while it runs");
+                self.occupy(name, Busy::Saving);
+            }
+            Action::ForgetMemory(name) => {
+                assert_eq!(self.environment.desired, Desired::Stopped, "the memory of {name} is given up for nothing");
+                self.occupy(name, Busy::Forgetting);
+            }
+            Action::Save(_) => unreachable!("nobody asks for a snapshot here"),
             Action::Kill(name) | Action::RecordExit(name) | Action::Count(name) => self.occupy(name, Busy::Settling),
             Action::Cut(_) | Action::RefuseCut(_) => unreachable!("nobody asks for a cut here"),
             Action::Forget => {
@@ -161,7 +209,17 @@ impl World {
         let since = Timestamp::UNIX_EPOCH;
         let record = self.machines.get_mut(&name).expect("it was just there");
         match busy {
-            Busy::MakingDisk => record.disk.layers.push(LayerId::from_bits(7)),
+            Busy::MakingDisk => {
+                let number = self.environment.restore.as_ref().map_or(0, |restore| restore.number);
+                assert!(alive.is_none(), "a disk is replaced under a machine");
+                record.disk.layers.push(LayerId::from_bits(7));
+                if record.restored < number {
+                    // Whatever was counted for this request before was not what it asked for.
+                    record.run = record.run.min(run - 1);
+                    (record.resume, record.saved) = (Some(memory()), false);
+                }
+                record.restored = number;
+            }
             Busy::Starting if !well => {
                 record.run = run;
                 if alive.is_none() {
@@ -175,6 +233,7 @@ impl World {
                     self.next_pid
                 });
                 record.run = run;
+                (record.resume, record.saved) = (None, false);
                 record.phase = MachinePhase::Booting { process: process(pid), since };
             }
             Busy::Awaiting => {
@@ -185,10 +244,22 @@ impl World {
                     };
                 }
             }
-            Busy::Stopping => {
+            Busy::Stopping | Busy::Discarding => {
                 self.alive.shift_remove(&name);
                 record.phase = MachinePhase::Stopped { why: None };
             }
+            // It died meanwhile: there is nothing to go on with.
+            Busy::Suspending if alive.is_none() => record.phase = MachinePhase::Failed { problem },
+            Busy::Suspending | Busy::Saving if !well => self.give_up(),
+            Busy::Suspending => {
+                self.alive.shift_remove(&name);
+                suspended(record);
+            }
+            Busy::Saving => {
+                assert!(record.resume.is_some(), "{name} has no memory to save");
+                record.saved = true;
+            }
+            Busy::Forgetting => (record.resume, record.saved) = (None, false),
             Busy::Settling => {
                 if self.environment.desired == Desired::Removed {
                     self.alive.shift_remove(&name);
@@ -204,6 +275,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Ask(desired) => self.ask(desired),
+            Happening::Restore => self.restore(),
             Happening::Turn { done } => {
                 self.turn(done);
             }
@@ -214,12 +286,31 @@ impl World {
                     self.alive.shift_remove(&name);
                 }
             }
-            Happening::Restart => {
-                self.busy.clear();
-                if self.network == NetworkView::Ready {
-                    self.network = NetworkView::Stale;
-                }
+            Happening::Restart => self.restart(),
+        }
+    }
+
+    /// A suspension that can't be is given up, and everything goes on.
+    fn give_up(&mut self) {
+        if self.environment.desired == Desired::Suspended {
+            self.ask(Desired::Running);
+        }
+    }
+
+    fn restart(&mut self) {
+        for (name, busy) in std::mem::take(&mut self.busy) {
+            // Written down, and not ended yet.
+            if busy == Busy::Suspending && self.alive.contains_key(&name) {
+                suspended(&mut self.machines[&name]);
             }
+        }
+        // As adopting does: who lives never goes on from older memory.
+        for name in self.alive.keys() {
+            let record = &mut self.machines[name];
+            (record.resume, record.saved) = (None, false);
+        }
+        if self.network == NetworkView::Ready {
+            self.network = NetworkView::Stale;
         }
     }
 
@@ -236,6 +327,23 @@ impl World {
         }
         panic!("it never comes to rest: {:?} {:?}", self.machines, self.busy);
     }
+}
+
+fn memory() -> FrozenMemory {
+    FrozenMemory {
+        id: MemoryId::from_bits(1),
+        qemu: "10.0.2".to_owned(),
+        machine_type: "q35".to_owned(),
+        accelerator: Accelerator::Tcg,
+        cpus: 1,
+        size: 1 << 27,
+        generation: "g".to_owned(),
+    }
+}
+
+fn suspended(record: &mut MachineRecord) {
+    record.phase = MachinePhase::Stopped { why: Some("suspended".to_owned()) };
+    (record.resume, record.saved) = (Some(memory()), false);
 }
 
 proptest! {
@@ -256,6 +364,20 @@ proptest! {
     }
 
     #[test]
+    fn whatever_happened_a_restore_brings_every_machine_back_and_runs_it(
+        happenings in prop::collection::vec(happening(), 0..60),
+    ) {
+        let mut world = World::new();
+        happenings.into_iter().for_each(|h| world.happen(h));
+        world.restore();
+        world.settle();
+        prop_assert_eq!(&world.environment.phase, &EnvironmentPhase::Running, "{:#?}", world.machines);
+        prop_assert!(!world.must_go_back());
+        let view = world.view();
+        prop_assert_eq!(outcome(OperationKind::Restore, &view, &world.environment.phase), Some(Ok(())));
+    }
+
+    #[test]
     fn whatever_happened_a_stop_leaves_no_process_and_no_network(happenings in prop::collection::vec(happening(), 0..60)) {
         let mut world = World::new();
         happenings.into_iter().for_each(|h| world.happen(h));
@@ -264,6 +386,48 @@ proptest! {
         prop_assert_eq!(&world.environment.phase, &EnvironmentPhase::Stopped);
         prop_assert!(world.alive.is_empty());
         prop_assert_eq!(&world.network, &NetworkView::Absent);
+        prop_assert!(world.machines.values().all(|machine| machine.resume.is_none()), "the next start boots");
+    }
+
+    #[test]
+    fn whatever_happened_a_suspended_environment_has_no_process_and_its_memory_on_disk(
+        happenings in prop::collection::vec(happening(), 0..60),
+    ) {
+        let mut world = World::new();
+        happenings.into_iter().for_each(|h| world.happen(h));
+        world.ask(Desired::Suspended);
+        world.settle();
+        prop_assert_eq!(&world.environment.phase, &EnvironmentPhase::Suspended);
+        prop_assert!(world.alive.is_empty());
+        prop_assert_eq!(&world.network, &NetworkView::Absent);
+        prop_assert!(world.machines.values().all(|machine| machine.resume.is_none() || machine.saved));
+        let view = world.view();
+        prop_assert_eq!(outcome(OperationKind::Suspend, &view, &world.environment.phase), Some(Ok(())));
+        prop_assert!(steps(OperationKind::Suspend, &view).iter().all(|s| s.state == wardian_model::operation::StepState::Done));
+    }
+
+    #[test]
+    fn what_ran_goes_on_from_its_memory_however_often_the_daemon_is_killed_meanwhile(
+        happenings in prop::collection::vec(prop_oneof![
+            4 => (0usize..6).prop_map(|done| Happening::Turn { done }),
+            3 => (0usize..3).prop_map(|machine| Happening::Finish { machine, well: true }),
+            1 => Just(Happening::Restart),
+        ], 0..40),
+    ) {
+        let mut world = World::new();
+        world.settle();
+        world.ask(Desired::Suspended);
+        happenings.into_iter().for_each(|h| world.happen(h));
+        world.settle();
+        prop_assert!(world.machines.values().all(|machine| machine.resume.is_some() && machine.saved));
+        world.ask(Desired::Running);
+        // Nobody waits for anybody: each was waited for when it was started.
+        world.turn(usize::MAX);
+        world.turn(usize::MAX);
+        prop_assert_eq!(world.busy.values().filter(|busy| **busy == Busy::Starting).count(), 3);
+        world.settle();
+        prop_assert_eq!(&world.environment.phase, &EnvironmentPhase::Running);
+        prop_assert!(world.machines.values().all(|machine| machine.resume.is_none() && !machine.saved));
     }
 
     #[test]
@@ -284,7 +448,8 @@ proptest! {
             let web: MachineName = "web".parse().unwrap();
             let db: MachineName = "db".parse().unwrap();
             let starts = actions.contains(&Action::Start(web.clone())) && !world.alive.contains_key(&web);
-            if starts && world.environment.desired == Desired::Running {
+            let waits = world.machines[&web].resume.is_none();
+            if starts && waits && world.environment.desired == Desired::Running {
                 prop_assert!(world.view().machines[&db].is_ready(world.environment.run));
             }
         }

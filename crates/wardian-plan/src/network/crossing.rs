@@ -2,11 +2,21 @@
 //!
 //! * Each machine has one public address that means it, and only it, in both directions.
 //! * The fence is asked for every packet, not only for the first of a connection: when it closes, connections that it
-//!   no longer allows stop at once. Which side opened a connection is what conntrack calls its direction.
+//!   no longer allows stop at once. Which side opened a connection is what conntrack calls its direction. An ICMP error
+//!   counts as a packet of the connection it is about, so it passes exactly when that connection may.
+//! * A TCP segment of a connection that conntrack doesn't know (a clone inherited it, or it was forgotten) is never taken
+//!   for a new one; its sender is told by a reset. `wardian-network` sets `nf_conntrack_tcp_loose` to 0 for this: without,
+//!   conntrack would pick the connection up in its middle. Nothing of the kind leaves a sealed environment.
+//! * A domain controller has no outside: it is in none of the maps, and what comes from it or is meant for it is dropped
+//!   before anything else is asked, and counted as the fence's.
 //! * Nothing leaves with an address that isn't public, whatever the rules above may have missed.
 //! * Somebody outside may have an address that is also one inside (the host's own network may be 192.168.23.0/24 too).
 //!   Such a packet comes in with the gateway as its source, and its answers carry a mark that a routing rule sends to
 //!   the edge; without it they would be looked for inside.
+//!
+//! Whatever is dropped is counted under its reason.
+
+use std::collections::BTreeSet;
 
 use wardian_model::{
     environment::{EnvironmentRecord, MachineIdentity},
@@ -15,64 +25,77 @@ use wardian_model::{
 
 use super::{
     environment::{BRIDGE, EDGE, OUTWARD},
-    text::{chain, collection, counters, replace_table, rules},
+    text::{Table, rules},
 };
+
+/// Answers a segment of an unknown connection; more than this many in a second are dropped. A reset is no reason for one.
+pub(super) const UNKNOWN: &str =
+    "meta l4proto tcp ct state invalid tcp flags & rst == 0x0 limit rate 200/second burst 400 packets counter name";
+
+/// About a connection from outside to an exposed port: a packet of it, in either direction, or an error about it. An error has
+/// no ports of its own, so the connection's are looked at: those of its answers, which are the inside ones. (Without naming
+/// protocols first, nft doesn't know what a connection's ports are.)
+pub(super) const EXPOSED: &str = "meta l4proto { tcp, udp, icmp } \
+     ct reply ip saddr . ct reply protocol . ct reply proto-src @exposed";
+
+/// The machines that have an outside.
+pub(super) fn outsiders(record: &EnvironmentRecord) -> impl Iterator<Item = &MachineIdentity> {
+    record.identities.iter().filter(|(name, _)| record.spec.has_outside(name)).map(|(_, identity)| identity)
+}
 
 /// `table inet wardian`.
 pub(super) fn table(record: &EnvironmentRecord) -> String {
     let machines = || record.identities.values();
-    let both = |from: fn(&MachineIdentity) -> String| machines().map(from);
+    let both = |from: fn(&MachineIdentity) -> String| outsiders(record).map(from);
     let exposed = record.exposed.iter().filter_map(|e| {
         let address = record.identities.get(&e.machine)?.inside.address;
         Some(format!("{address} . {} . {}", e.protocol, e.port))
     });
-    let exposed: std::collections::BTreeSet<String> = exposed.collect();
+    let exposed: BTreeSet<String> = exposed.collect();
 
-    let body = [
-        counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"]),
-        collection(
+    let table = Table::new("inet", "wardian")
+        .counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"])
+        .counters(&["reset_inside", "reset_outside"])
+        .collection(
             "map",
             "public_of",
             "ipv4_addr : ipv4_addr",
             both(|i| format!("{} : {}", i.inside.address, i.outside.address)),
-        ),
-        collection(
+        )
+        .collection(
             "map",
             "private_of",
             "ipv4_addr : ipv4_addr",
             both(|i| format!("{} : {}", i.outside.address, i.inside.address)),
-        ),
-        collection("set", "private", "ipv4_addr", both(|i| i.inside.address.to_string())),
-        collection("set", "public", "ipv4_addr", both(|i| i.outside.address.to_string())),
-        collection("set", "exposed", "ipv4_addr . inet_proto . inet_service", exposed),
-        translation(record),
-        fence(record.fence),
-        gateway(record),
-        last_guard(),
-    ]
-    .concat();
-    replace_table("inet", "wardian", &body)
+        )
+        .collection("set", "private", "ipv4_addr", machines().map(|i| i.inside.address.to_string()))
+        .collection("set", "public", "ipv4_addr", both(|i| i.outside.address.to_string()))
+        .collection("set", "exposed", "ipv4_addr . inet_proto . inet_service", exposed);
+    let table = translation(table, record);
+    let table = forward(table, record);
+    let table = gateway(table, record);
+    last_guard(table, record.fence).render()
 }
 
 /// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this way.
-fn translation(record: &EnvironmentRecord) -> String {
+fn translation(table: Table, record: &EnvironmentRecord) -> Table {
     let subnet = record.spec.network.subnet.trunc();
     let gateway = record.spec.network.gateway();
-    [
-        chain(
+    table
+        .chain(
             "overlap",
             "filter hook prerouting priority mangle; policy accept",
             &rules![
                 format!("iifname \"{EDGE}\" ct state new ip saddr {subnet} ct mark set {OUTWARD:#x}"),
                 format!("iifname \"{BRIDGE}\" ct mark {OUTWARD:#x} meta mark set {OUTWARD:#x}"),
             ],
-        ),
-        chain(
+        )
+        .chain(
             "inward",
             "nat hook prerouting priority dstnat; policy accept",
             &rules![format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} dnat ip to ip daddr map @private_of")],
-        ),
-        chain(
+        )
+        .chain(
             "outward",
             "nat hook postrouting priority srcnat; policy accept",
             &rules![
@@ -80,75 +103,96 @@ fn translation(record: &EnvironmentRecord) -> String {
                 format!("oifname \"{BRIDGE}\" ct mark {OUTWARD:#x} snat ip to {gateway}"),
                 format!("oifname \"{BRIDGE}\" ct status dnat snat ip to ip saddr map @public_of"),
             ],
-        ),
-    ]
-    .concat()
+        )
 }
 
-fn fence(fence: Fence) -> String {
+/// What passes between inside and outside, and between machines by their public addresses.
+fn forward(table: Table, record: &EnvironmentRecord) -> Table {
     let out = format!("iifname \"{BRIDGE}\" oifname \"{EDGE}\"");
     let inward = format!("iifname \"{EDGE}\" oifname \"{BRIDGE}\"");
-    // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong here.
-    let hairpin = format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" ct status dnat accept");
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
-    let mut rules = Vec::from(rules!["ct state invalid counter name invalid drop"]);
-    match fence {
+    let mut rules = Vec::new();
+    for (name, identity) in record.identities.iter().filter(|(name, _)| !record.spec.has_outside(name)) {
+        let address = identity.inside.address;
+        rules.push(format!("ip saddr {address} counter name fence_out drop comment \"{name} has no outside\""));
+        rules.push(format!("ip daddr {address} counter name fence_in drop comment \"{name} has no outside\""));
+    }
+    rules.push(format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset"));
+    rules.push("ct state invalid counter name invalid drop".into());
+    match record.fence {
         Fence::Sealed => {}
         Fence::Open | Fence::OutOnly => {
             rules.push(clamp.into());
-            rules.push("ct state related meta l4proto icmp accept".into());
             rules.push(format!("{out} ct direction original ip saddr @private accept"));
-            rules.push(format!("{inward} ct direction reply ct state established accept"));
+            rules.push(format!("{inward} ct direction reply ct state established,related accept"));
         }
     }
-    match fence {
+    match record.fence {
         Fence::Sealed => {}
         Fence::Open => {
             rules.push(format!("{out} ct direction reply ip saddr @private accept"));
             rules.push(format!("{inward} ct direction original ct status dnat accept"));
         }
         Fence::OutOnly => {
-            rules.push(format!("{out} ct direction reply ip saddr . meta l4proto . th sport @exposed accept"));
-            rules.push(format!(
-                "{inward} ct direction original ct status dnat ip daddr . meta l4proto . th dport @exposed accept"
-            ));
+            rules.push(format!("{out} ct direction reply ip saddr @private {EXPOSED} accept"));
+            rules.push(format!("{inward} ct direction original ct status dnat {EXPOSED} accept"));
         }
     }
-    rules.push(hairpin);
+    // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong here.
+    rules.push(format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" ct status dnat accept"));
     rules.push(format!("iifname \"{EDGE}\" counter name fence_in drop"));
     rules.push(format!("oifname \"{EDGE}\" counter name fence_out drop"));
     rules.push("counter name fence_inside drop".into());
-    chain("forward", "filter hook forward priority filter; policy drop", &rules)
+    table.chain("forward", "filter hook forward priority filter; policy drop", &rules)
 }
 
-/// What the gateway itself hears: DHCP, DNS, pings, and answers to its own probes.
-fn gateway(record: &EnvironmentRecord) -> String {
+/// What the gateway itself hears: DHCP, DNS, pings, and answers to its own probes. And what it says of others' packets.
+fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
     let gateway = record.spec.network.gateway();
-    chain(
-        "input",
-        "filter hook input priority filter; policy drop",
-        &rules![
-            "ct state invalid counter name invalid drop",
-            format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-            format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
-            format!(
-                "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
-            ),
-            format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
-            "counter name to_gateway drop",
-        ],
-    )
+    // An unknown segment has no connection, so no translation: it ends at the public address itself.
+    let from_outside = match record.fence {
+        Fence::Sealed => format!("iifname \"{EDGE}\" counter name fence_in drop"),
+        Fence::Open | Fence::OutOnly => {
+            format!("iifname \"{EDGE}\" ip daddr @public {UNKNOWN} reset_outside reject with tcp reset")
+        }
+    };
+    // Errors about connections from outside, such as "time exceeded", are made before the fence is asked.
+    let errors = match record.fence {
+        Fence::Open | Fence::Sealed => Vec::new(),
+        Fence::OutOnly => {
+            let about = format!("oifname \"{EDGE}\" meta l4proto icmp ct state related ct direction reply");
+            Vec::from(rules![format!("{about} {EXPOSED} accept"), format!("{about} counter name fence_out drop")])
+        }
+    };
+    table
+        .chain(
+            "input",
+            "filter hook input priority filter; policy drop",
+            &rules![
+                from_outside,
+                format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset"),
+                "ct state invalid counter name invalid drop",
+                format!("iifname \"{BRIDGE}\" ct state established,related accept"),
+                format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
+                format!(
+                    "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
+                ),
+                format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
+                "counter name to_gateway drop",
+            ],
+        )
+        .chain("output", "filter hook output priority filter; policy accept", &errors)
 }
 
-/// After translation, nothing but public addresses may leave.
-fn last_guard() -> String {
-    chain(
-        "guard",
-        "filter hook postrouting priority srcnat + 50; policy accept",
-        &rules![
-            format!("oifname \"{EDGE}\" meta nfproto != ipv4 counter name not_public drop"),
-            format!("oifname \"{EDGE}\" ip saddr != @public counter name not_public drop"),
-        ],
-    )
+/// After translation, nothing but public addresses may leave; and nothing at all, not even the gateway's own words, when
+/// sealed.
+fn last_guard(table: Table, fence: Fence) -> Table {
+    let mut rules = Vec::new();
+    if fence == Fence::Sealed {
+        rules.push(format!("oifname \"{EDGE}\" counter name fence_out drop"));
+    }
+    rules.push(format!("oifname \"{EDGE}\" meta nfproto != ipv4 counter name not_public drop"));
+    rules.push(format!("oifname \"{EDGE}\" ip saddr != @public counter name not_public drop"));
+    table.chain("guard", "filter hook postrouting priority srcnat + 50; policy accept", &rules)
 }

@@ -14,7 +14,7 @@ use wardian_model::{environment::Exposure, spec::Protocol};
 
 use super::{
     lab::LabConfig,
-    text::{chain, collection, counters, replace_table, rules},
+    text::{Table, rules},
 };
 
 /// The name of our table for a bridge: of characters nft takes.
@@ -38,11 +38,11 @@ pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
             .map(|p| format!("{condition}fib daddr type local meta l4proto {p} dnat ip to {p} dport map @{p}_ports"))
     };
 
-    let body = [
-        counters(&["forged", "loopback", "not_exposed"]),
-        collection("map", "tcp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Tcp)),
-        collection("map", "udp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Udp)),
-        chain(
+    Table::new("inet", table_name(bridge))
+        .counters(&["forged", "loopback", "not_exposed"])
+        .collection("map", "tcp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Tcp))
+        .collection("map", "udp_ports", "inet_service : ipv4_addr . inet_service", ports(Protocol::Udp))
+        .chain(
             "guard",
             "filter hook prerouting priority raw; policy accept",
             &rules![
@@ -51,10 +51,10 @@ pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
                 format!("iifname \"{bridge}\" meta nfproto ipv6 counter name forged drop"),
                 format!("iifname != {{ \"{bridge}\", \"lo\" }} ip saddr {lab} counter name forged drop"),
             ],
-        ),
-        chain("inward", "nat hook prerouting priority dstnat; policy accept", &translate("")),
-        chain("from_host", "nat hook output priority -100; policy accept", &translate("")),
-        chain(
+        )
+        .chain("inward", "nat hook prerouting priority dstnat; policy accept", &translate(""))
+        .chain("from_host", "nat hook output priority -100; policy accept", &translate(""))
+        .chain(
             "outward",
             "nat hook postrouting priority srcnat; policy accept",
             &rules![
@@ -63,8 +63,8 @@ pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
                 format!("oifname \"{bridge}\" ip saddr {lab} ct status dnat snat ip to {host}"),
                 format!("oifname != {{ \"{bridge}\", \"lo\" }} ip saddr {lab} ip daddr != {lab} masquerade"),
             ],
-        ),
-        chain(
+        )
+        .chain(
             "forward",
             "filter hook forward priority filter; policy accept",
             &rules![
@@ -74,8 +74,6 @@ pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
                 format!("oifname \"{bridge}\" ct status dnat accept"),
                 format!("oifname \"{bridge}\" counter name not_exposed drop"),
             ],
-        ),
-    ]
-    .concat();
-    replace_table("inet", &table_name(bridge), &body)
+        )
+        .render()
 }

@@ -2,7 +2,9 @@
 
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
 
-use super::{BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins};
+use super::{
+    BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins, second,
+};
 use ipnet::Ipv4Net;
 
 /// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up
@@ -17,7 +19,7 @@ pub(super) const EDGE: &str = "edge";
 pub(super) const OUTWARD: u32 = 0x5744;
 
 /// In seconds. An answer never changes, so a long lease only spares traffic; a day is what clients expect.
-const LEASE: u32 = 86_400;
+pub(super) const LEASE: u32 = 86_400;
 
 /// The user a machine's QEMU runs as.
 ///
@@ -42,6 +44,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         .map(|(machine, identity)| TapPlan {
             // The slot, not the position: the name must not move when the machines' order does.
             name: format!("tap{}", identity.slot),
+            twin: format!("tap{}n", identity.slot),
             machine: machine.clone(),
             owner: machine_uid(identity.slot),
             mac: identity.inside.mac,
@@ -68,6 +71,11 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         }
     }
 
+    let second = second::plan(record, lab);
+    let nftables = match &second {
+        None => crossing::table(record) + &pins::table(&taps),
+        Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
+    };
     NetworkPlan {
         environment: record.id,
         bridge: BridgePlan {
@@ -81,7 +89,10 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             inner: EDGE.into(),
             lab_bridge: lab.bridge.clone(),
             mac: record.edge.mac,
-            addresses: record.identities.values().map(|i| i.outside.address).collect(),
+            addresses: match second {
+                None => crossing::outsiders(record).map(|i| i.outside.address).collect(),
+                Some(_) => Vec::new(),
+            },
             lab: lab.prefix.trunc(),
             gateway: lab.address(),
             mtu: lab.mtu,
@@ -89,6 +100,15 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         },
         dhcp: DhcpPlan {
             server: gateway,
+            // With a second interface, that is the way out.
+            router: Some(gateway).filter(|_| second.is_none()),
+            name_server: Some(
+                record
+                    .spec
+                    .domain_controller()
+                    .and_then(|controller| record.identities.get(controller))
+                    .map_or(gateway, |identity| identity.inside.address),
+            ),
             subnet,
             domain: network.domain.clone(),
             mtu: lab.mtu,
@@ -102,7 +122,8 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             hosts,
             forward: record.fence != Fence::Sealed,
         },
-        nftables: crossing::table(record) + &pins::table(&taps),
+        nftables,
         taps,
+        second,
     }
 }

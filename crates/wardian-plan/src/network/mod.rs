@@ -4,21 +4,25 @@
 //!
 //! * `lab`: from the configuration and the exposed ports to a [`LabPlan`];
 //! * `environment`: from a record to a [`NetworkPlan`];
-//! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switch, and of the host.
+//! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
+//! * `second`: what all this is where machines have a second interface on the lab network.
 //!
-//! Each text is one transaction that replaces the whole of a table of ours and names no table of anybody else's.
+//! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names no
+//! table of anybody else's.
 
 mod crossing;
 mod entrance;
 mod environment;
 mod lab;
 mod pins;
+mod second;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use environment::{GATEWAY_MAC, environment, machine_uid};
 pub use lab::{LabConfig, lab};
+pub use pins::PARKED_GROUP;
 
 use std::net::Ipv4Addr;
 
@@ -62,7 +66,11 @@ pub struct NetworkPlan {
     pub dhcp: DhcpPlan,
     /// What its DNS server says.
     pub dns: DnsPlan,
-    /// One transaction for `nft -f -`: the whole of our own tables in the environment's namespace.
+    /// The second interfaces of its machines, where they have some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondPlan>,
+    /// One transaction for `nft -f -`: the whole of our own tables in the environment's namespace. Their counters go on
+    /// counting.
     pub nftables: String,
 }
 
@@ -79,11 +87,33 @@ pub struct BridgePlan {
     pub mtu: u16,
 }
 
+/// The second interfaces of an environment's machines: on a switch of their own, of which the edge is a port.
+///
+/// So they are on the lab network itself, each with its own hardware address, and the fence is asked on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecondPlan {
+    /// The switch's name.
+    pub bridge: String,
+    /// The hardware address the DHCP server answers with. It is never seen on the lab network.
+    pub mac: MacAddress,
+    /// In bytes.
+    pub mtu: u16,
+    /// One per machine that has an outside, in the same order as the first ones.
+    pub taps: Vec<TapPlan>,
+    /// What the DHCP server says on this switch.
+    pub dhcp: DhcpPlan,
+}
+
 /// The host's end of a machine's interface, in the environment's namespace.
+///
+/// There are two names for it: while a machine is handed over to its successor, each of the two processes has a tap, and
+/// one of them passes frames. Afterwards the successor's stays, whatever its name; neither is "the" name of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TapPlan {
-    /// Its name.
+    /// The name that a machine's first process gets.
     pub name: String,
+    /// The other name.
+    pub twin: String,
     /// Whose it is.
     pub machine: MachineName,
     /// The user that QEMU runs as.
@@ -105,7 +135,7 @@ pub struct EdgePlan {
     pub lab_bridge: String,
     /// The inner end's hardware address: the only one the lab network ever sees of this environment.
     pub mac: MacAddress,
-    /// The public addresses, one per machine.
+    /// The public addresses, one per machine that has an outside; none where machines have them on interfaces of their own.
     pub addresses: Vec<Ipv4Addr>,
     /// The lab network, for the on-link route.
     pub lab: Ipv4Net,
@@ -117,11 +147,34 @@ pub struct EdgePlan {
     pub outward_mark: u32,
 }
 
+impl NetworkPlan {
+    /// All taps of all machines, each with the name of the switch it belongs to.
+    pub fn all_taps(&self) -> impl Iterator<Item = (&str, &TapPlan)> {
+        let second = self.second.iter().flat_map(|s| s.taps.iter().map(|t| (&*s.bridge, t)));
+        self.taps.iter().map(|t| (&*self.bridge.name, t)).chain(second)
+    }
+}
+
+impl TapPlan {
+    /// Both names.
+    #[must_use]
+    pub fn names(&self) -> [&str; 2] {
+        [&self.name, &self.twin]
+    }
+}
+
 /// What the DHCP server of an environment says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DhcpPlan {
-    /// The server, router and name server: the gateway.
+    /// The server: the gateway; on the lab network, the host.
     pub server: Ipv4Addr,
+    /// The default route's next hop (option 3): the way out. Of two interfaces only one has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<Ipv4Addr>,
+    /// The name server (option 6): the domain controller, or the gateway where there is none. Without one there is no search domain either:
+    /// of two interfaces only one has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_server: Option<Ipv4Addr>,
     /// The subnet.
     pub subnet: Ipv4Net,
     /// The search domain.

@@ -2,53 +2,156 @@
 //!
 //! Every frame a tap sends must carry its machine's hardware address and its machine's IPv4 address, in the frame, in
 //! ARP and in IPv4. This includes the gateway's: nobody can take its place. IPv6 waits until environments have it.
+//!
+//! Both names a machine's tap can have are pinned; which of two taps passes frames is a setting of the switch's ports.
+
+use std::fmt::Display;
+
+use wardian_model::spec::Fence;
 
 use super::{
-    TapPlan,
-    text::{chain, collection, counters, replace_table, rules},
+    SecondPlan, TapPlan,
+    second::{FROM_LAB, FROM_MACHINE, MAY_ENTER, MAY_LEAVE, MAY_STAY},
+    text::{Table, rules},
 };
+
+/// The group (`ip link set … group`) of taps that wait for their machine's hand-over.
+///
+/// The settings of a port keep away from it what others send, but not what the gateway itself sends to everybody: that,
+/// the bridge gives to every port. So it is stopped here.
+pub const PARKED_GROUP: u32 = 0x5744;
 
 /// `table bridge wardian`.
 pub(super) fn table(taps: &[TapPlan]) -> String {
-    let macs = taps.iter().map(|tap| format!("\"{}\" . {}", tap.name, tap.mac));
-    let addresses = taps.iter().map(|tap| format!("\"{}\" . {}", tap.name, tap.address));
-    let pairs = taps.iter().map(|tap| format!("\"{}\" . {} . {}", tap.name, tap.mac, tap.address));
+    let rules = Rules::default();
+    render(taps.iter(), rules)
+}
 
-    let body = [
-        counters(&["forged_mac", "forged_arp", "forged_address", "rogue_dhcp", "ipv6", "other"]),
-        collection("set", "macs", "ifname . ether_addr", macs),
-        collection("set", "addresses", "ifname . ipv4_addr", addresses),
-        collection("set", "pairs", "ifname . ether_addr . ipv4_addr", pairs),
-        chain(
-            "prerouting",
-            "filter hook prerouting priority -300; policy drop",
-            // A port that is not in the sets passes nothing.
-            &rules![
-                "iifname . ether saddr != @macs counter name forged_mac drop",
-                "ether type arp jump check_arp",
-                "ether type ip jump check_ip",
-                "ether type ip6 counter name ipv6 drop",
-                "counter name other drop",
+/// The same with second interfaces, whose switch has the edge as a port.
+///
+/// The kernel's connection tracking is not everywhere to be had for frames a switch hands on, so the fence is an inet table that sees
+/// these packets on their way (`second`). Between the two stand marks: here frames are marked by where they come from, there by where
+/// they may go, and here again only such pass. A host that does not ask the inet table at all (br_netfilter is not loaded) passes nothing.
+pub(super) fn table_with_second(taps: &[TapPlan], second: &SecondPlan, fence: Fence) -> String {
+    let port = "\"edge\"";
+    let (arp_in, arp_out) = match fence {
+        // Not even the question who has an address leaves or enters.
+        Fence::Sealed => (Vec::new(), Vec::new()),
+        Fence::Open | Fence::OutOnly => (
+            vec![format!(
+                "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ip != @public arp daddr ip @public meta mark set {FROM_LAB:#x} accept"
+            )],
+            vec![
+                format!("iifname {port} oifname @second ether type arp accept"),
+                format!("iifname @second oifname {port} ether type arp accept"),
             ],
         ),
+    };
+    let mut from_lab = Vec::from(rules![format!("ether saddr @pool counter name forged_mac drop")]);
+    from_lab.extend(arp_in);
+    from_lab.push(format!("ether type ip ip saddr != @public ip daddr @public meta mark set {FROM_LAB:#x} accept"));
+    // The rest is what others say to each other or to all.
+    from_lab.push("drop".into());
+    let mut fenced = arp_out;
+    fenced.extend(rules![
+        format!("iifname {port} oifname @second meta mark {MAY_ENTER:#x} accept"),
+        format!("iifname @second oifname {port} meta mark {MAY_LEAVE:#x} accept"),
+        "iifname @second oifname @second ether type arp accept",
+        format!("iifname @second oifname @second meta mark {MAY_STAY:#x} accept"),
+        format!("iifname {port} drop"),
+        "iifname @second drop",
+    ]);
+    let rules = Rules {
+        first: Vec::from(rules![
+            format!("iifname {port} jump from_lab"),
+            format!("iifname @second meta mark set {FROM_MACHINE:#x}"),
+        ]),
+        input: Vec::from(rules![format!("iifname {port} drop")]),
+        // The DHCP server speaks to everybody; it isn't the lab network's.
+        output: Vec::from(rules![format!("oifname {port} drop")]),
+        second: Some((second, from_lab, fenced)),
+    };
+    render(taps.iter().chain(&second.taps), rules)
+}
+
+/// What second interfaces add to the rules.
+#[derive(Default)]
+struct Rules<'a> {
+    first: Vec<String>,
+    input: Vec<String>,
+    output: Vec<String>,
+    /// The interfaces; what the edge lets in; and what passes from port to port.
+    second: Option<(&'a SecondPlan, Vec<String>, Vec<String>)>,
+}
+
+fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) -> String {
+    fn each<'a, D: Display + 'a>(
+        taps: impl Iterator<Item = &'a TapPlan>,
+        what: fn(&TapPlan) -> D,
+    ) -> impl Iterator<Item = String> {
+        taps.flat_map(move |tap| tap.names().map(|name| format!("\"{name}\" . {}", what(tap))))
+    }
+    let mut prerouting = more.first;
+    // A port that is not in the sets passes nothing.
+    prerouting.extend(rules![
+        "iifname . ether saddr != @macs counter name forged_mac drop",
+        "ether type arp jump check_arp",
+        "ether type ip jump check_ip",
+        "ether type ip6 counter name ipv6 drop",
+        "counter name other drop",
+    ]);
+    let mut input = more.input;
+    input.push("iifname . ether saddr != @macs counter name forged_mac drop".into());
+    let mut output = more.output;
+    output.push(format!("oifgroup {PARKED_GROUP} counter name parked drop"));
+
+    let mut table = Table::new("bridge", "wardian")
+        .counters(&["forged_mac", "forged_arp", "forged_address", "rogue_dhcp", "ipv6", "other", "parked"])
+        .collection("set", "macs", "ifname . ether_addr", each(taps.clone(), |t| t.mac))
+        .collection("set", "addresses", "ifname . ipv4_addr", each(taps.clone(), |t| t.address))
+        .collection(
+            "set",
+            "pairs",
+            "ifname . ether_addr . ipv4_addr",
+            each(taps, |t| format!("{} . {}", t.mac, t.address)),
+        )
+        .part(
+            "check_arp",
+            &rules![
+                "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 iifname . arp saddr ether . arp saddr ip @pairs accept",
+                // A probe (RFC 5227): "does anybody have this address?", asked before the asker has it.
+                "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 \
+                 iifname . arp saddr ether @macs accept",
+                "counter name forged_arp drop",
+            ],
+        )
+        .part(
+            "check_ip",
+            &rules![
+                "udp sport 67 udp dport 68 counter name rogue_dhcp drop",
+                "iifname . ip saddr @addresses accept",
+                "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
+                "counter name forged_address drop",
+            ],
+        );
+    if let Some((second, from_lab, fenced)) = more.second {
+        table = table
+            .collection(
+                "set",
+                "second",
+                "ifname",
+                second.taps.iter().flat_map(|t| t.names().map(|name| format!("\"{name}\""))),
+            )
+            .collection("set", "pool", "ether_addr", second.taps.iter().map(|t| t.mac))
+            .collection("set", "public", "ipv4_addr", second.taps.iter().map(|t| t.address))
+            .part("from_lab", &from_lab)
+            // After the inet table was asked, which happens at 0.
+            .chain("fenced", "filter hook forward priority 100; policy accept", &fenced);
+    }
+    table
+        .chain("prerouting", "filter hook prerouting priority -300; policy drop", &prerouting)
         // Frames to most link-local groups (01:80:c2:…) skip the hook above and pass this one.
-        chain(
-            "input",
-            "filter hook input priority -300; policy accept",
-            &rules!["iifname . ether saddr != @macs counter name forged_mac drop"],
-        ),
-        "\tchain check_arp {\n".into(),
-        "\t\tarp htype 1 arp ptype ip arp hlen 6 arp plen 4 iifname . arp saddr ether . arp saddr ip @pairs accept\n".into(),
-        // A probe (RFC 5227): "does anybody have this address?", asked before the asker has it.
-        "\t\tarp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept\n"
-            .into(),
-        "\t\tcounter name forged_arp drop\n\t}\n".into(),
-        "\tchain check_ip {\n".into(),
-        "\t\tudp sport 67 udp dport 68 counter name rogue_dhcp drop\n".into(),
-        "\t\tiifname . ip saddr @addresses accept\n".into(),
-        "\t\tip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept\n".into(),
-        "\t\tcounter name forged_address drop\n\t}\n".into(),
-    ]
-    .concat();
-    replace_table("bridge", "wardian", &body)
+        .chain("input", "filter hook input priority -300; policy accept", &input)
+        .chain("output", "filter hook output priority -300; policy accept", &output)
+        .render()
 }

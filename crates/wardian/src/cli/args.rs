@@ -4,15 +4,17 @@
 
 use std::{num::NonZeroU16, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use wardian_model::{
-    name::{EnvironmentName, ImageName, MachineName},
+    name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     span::Span,
 };
 
-use super::target::{HostAddress, Location, MachineTarget, PortTarget};
-use crate::config::{Accelerator, LabPrefix};
+use super::target::{
+    CloneSource, ExpiryTime, HostAddress, Location, MachineTarget, PortTarget, SnapshotTarget, clone_count, expiry,
+};
+use crate::config::{Accelerator, LabPrefix, Zone};
 
 const AFTER_HELP: &str = "\
 Data goes to standard output; messages, progress and errors go to standard error.
@@ -23,6 +25,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the operation goes
 With --json, standard output carries one JSON document, or one per line from
 `events`, and an error is one line on standard error:
 {\"error\":{\"message\":…,\"hint\":…,\"details\":[…]}}";
+
+const SUSPEND_HELP: &str = "\
+Nobody inside notices, and connections between machines go on afterwards, also
+when the host was restarted meanwhile. Connections with the outside are over.
+`wardian down` of a suspended environment gives the memory up: it boots then.
+
+Examples:
+  wardian suspend store
+  wardian resume store           the same as `wardian start store`";
 
 /// Sealed environments of virtual machines: the inside never changes, only the outside does
 #[derive(Debug, Parser)]
@@ -65,21 +76,36 @@ pub(crate) enum Command {
     /// Bring up the environment a file describes, and wait until all its machines are ready
     Up(Up),
     /// List the environments
-    Ls,
+    Ls(Ls),
     /// Say what is wrong and what to do about it; of one environment, how each machine stands
     Status(Status),
     /// Print what happened, oldest first
     Events(Events),
     /// Stop the machines of environments; disks and identities are kept
     Down(Change),
-    /// Start the machines of environments again
+    /// Stop the machines of environments where they are: their memory goes to disk, and `start` goes on from there
+    #[command(after_help = SUSPEND_HELP)]
+    Suspend(Change),
+    /// Start the machines of environments again; those that were suspended go on where they were
+    #[command(visible_alias = "resume")]
     Start(Change),
     /// Remove environments with everything that belongs to them
     Rm(Change),
+    /// Keep a moment of an environment under a name: memory, devices and disks of all its machines
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+    /// Take an environment back to a snapshot; its outside stays its own
+    Restore(Restore),
     /// Make new environments whose inside is the same and whose outside is their own
     Clone(CloneEnvironment),
+    /// Say what environments would collide in, if they were not isolated
+    Conflicts(Conflicts),
+    /// Change when an environment is removed by itself
+    Expire(Expire),
     /// Print the inside and outside identities of an environment's machines
     Addresses(Addresses),
+    /// Say or change what may cross an environment's edge
+    Fence(Fence),
     /// Let the outside reach a port of a machine
     Expose(Expose),
     /// Run a command in a machine, through its guest agent
@@ -115,6 +141,7 @@ pub(crate) enum Command {
 Examples:
   wardian up examples/store.yaml
   wardian up examples/store.yaml --name store-2
+  wardian up examples/store.yaml --expire 8h --owner ana
   wardian up --check examples/store.yaml")]
 pub(crate) struct Up {
     /// The environment file; - is standard input
@@ -129,9 +156,23 @@ pub(crate) struct Up {
     /// Make it, and leave it stopped
     #[arg(long, conflicts_with = "check")]
     pub(crate) no_start: bool,
+    /// Remove it by itself after this time, as in 8h, 90m or 2d
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    pub(crate) expire: Option<Span>,
+    /// Whose it is, for those who read `wardian ls`
+    #[arg(long, value_name = "WHO")]
+    pub(crate) owner: Option<String>,
     /// Don't wait until the machines are ready
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Show owners and expiry times also when there are none
+    #[arg(short, long)]
+    pub(crate) long: bool,
 }
 
 /// `status`.
@@ -153,7 +194,7 @@ pub(crate) struct Events {
     pub(crate) follow: bool,
 }
 
-/// `down`, `start`, `rm`.
+/// `down`, `suspend`, `start`, `rm`.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// The environments
@@ -164,25 +205,181 @@ pub(crate) struct Change {
     pub(crate) no_wait: bool,
 }
 
-/// `clone`.
+/// `snapshot …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Take a snapshot; the machines go on as they were, after a pause of milliseconds
+    Create(SnapshotCreate),
+    /// Print the tree of an environment's snapshots, and where in it the environment is
+    Ls(SnapshotLs),
+    /// Remove snapshots; those taken after them stay whole
+    Rm(SnapshotRm),
+}
+
+/// `snapshot create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The last line says how long the machines stood.
+
+Examples:
+  wardian snapshot create store before-upgrade
+  wardian snapshot create store nightly --disk-only")]
+pub(crate) struct SnapshotCreate {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// The snapshot's name, unique in the environment
+    #[arg(value_name = "NAME")]
+    pub(crate) name: SnapshotName,
+    /// Keep the disks only; machines that start from it boot
+    #[arg(long)]
+    pub(crate) disk_only: bool,
+    /// Don't wait until it is taken
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `snapshot ls`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotLs {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+}
+
+/// `snapshot rm`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotRm {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// The snapshots
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<SnapshotName>,
+}
+
+/// `restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  wardian clone store store-2
-  wardian clone class student --count 30     makes student-1 to student-30")]
-pub(crate) struct CloneEnvironment {
-    /// The environment to clone
+  wardian restore store before-upgrade
+  wardian restore store-2 store@before-upgrade     a snapshot of another environment with the same inside")]
+pub(crate) struct Restore {
+    /// The environment that goes back
     #[arg(value_name = "ENV")]
-    pub(crate) source: EnvironmentName,
-    /// The name of the clone; with --count above 1, NAME-1, NAME-2 and so on
-    #[arg(value_name = "NAME")]
-    pub(crate) name: EnvironmentName,
-    /// How many clones
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) count: u32,
+    pub(crate) environment: EnvironmentName,
+    /// The snapshot to go back to; of another environment with OTHER@
+    #[arg(value_name = "[OTHER@]NAME")]
+    pub(crate) snapshot: SnapshotTarget,
     /// Don't wait until the machines are ready
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// `clone`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Machines that run go on in the clone where they are; with --boot they start from their disks. The last line of each
+clone says how its machines are reached.
+
+Examples:
+  wardian clone store store-2
+  wardian clone store@before-upgrade store-2
+  wardian clone class student --count 30 --expire 8h     makes student-1 to student-30")]
+pub(crate) struct CloneEnvironment {
+    /// The environment to clone as it is now, or one of its snapshots
+    #[arg(value_name = "ENV[@SNAPSHOT]")]
+    pub(crate) source: CloneSource,
+    /// The name of the clone; with --count above 1, NAME-1, NAME-2 and so on
+    #[arg(value_name = "NAME")]
+    pub(crate) name: EnvironmentName,
+    /// How many clones, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clone_count)]
+    pub(crate) count: u32,
+    /// Start from the disks, without the memory
+    #[arg(long)]
+    pub(crate) boot: bool,
+    /// Give the machines other hostnames, addresses and ids inside: they boot and configure themselves anew. Whatever was
+    /// configured with the old ones has to be told the new ones
+    #[arg(long)]
+    pub(crate) customize: bool,
+    /// Whose the clones are, for those who read `wardian ls`
+    #[arg(long, value_name = "WHO")]
+    pub(crate) owner: Option<String>,
+    /// Remove the clones by themselves after this time, as in 8h, 90m or 2d
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    pub(crate) expire: Option<Span>,
+    /// Don't wait until the machines are ready
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// `conflicts`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Computer names, addresses, subnets, hardware addresses and system UUIDs are compared. Wardian isolates environments, so
+they run side by side all the same; what they would collide in matters where they are not isolated.
+
+Examples:
+  wardian conflicts store             with all others
+  wardian conflicts store store-2     with each other")]
+pub(crate) struct Conflicts {
+    /// The environments; one alone is compared with all others
+    #[arg(value_name = "ENV", required = true)]
+    pub(crate) environments: Vec<EnvironmentName>,
+}
+
+/// `expire`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardian expire store 2h        two hours from now
+  wardian expire store never")]
+pub(crate) struct Expire {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// How long from now, as in 8h, 90m or 2d; or never
+    #[arg(value_name = "TIME|never")]
+    pub(crate) when: ExpiryTime,
+}
+
+/// `fence`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Addresses stay, and so do connections inside. What is allowed then is printed in one line.
+
+Examples:
+  wardian fence store             says what is allowed now
+  wardian fence store sealed")]
+pub(crate) struct Fence {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// What may cross the edge from now on; without it, the present fence is shown
+    #[arg(value_name = "MODE")]
+    pub(crate) mode: Option<FenceMode>,
+}
+
+/// What may cross an environment's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FenceMode {
+    /// Connections both ways
+    Open,
+    /// Connections from inside; from outside only to exposed ports
+    OutOnly,
+    /// Nothing
+    Sealed,
+}
+
+impl From<FenceMode> for wardian_api::wire::Fence {
+    fn from(mode: FenceMode) -> Self {
+        match mode {
+            FenceMode::Open => Self::Open,
+            FenceMode::OutOnly => Self::OutOnly,
+            FenceMode::Sealed => Self::Sealed,
+        }
+    }
 }
 
 /// `addresses`.
@@ -345,6 +542,9 @@ pub(crate) struct Daemon {
     /// The addresses of the lab network
     #[arg(long, value_name = "PREFIX")]
     pub(crate) lab_prefix: Option<LabPrefix>,
+    /// The DNS zone of machines' names on the lab network
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) lab_zone: Option<Zone>,
     /// How guests' instructions are run
     #[arg(long, value_name = "HOW")]
     pub(crate) accelerator: Option<Accelerator>,

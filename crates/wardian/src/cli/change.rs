@@ -1,4 +1,4 @@
-//! `wardian down`, `start` and `rm`: one operation for each environment named, all at once.
+//! `wardian down`, `suspend`, `start` and `rm`: one operation for each environment named, all at once.
 
 use wardian_api::wire::{Operation, OperationList};
 use wardian_client::{Client, ClientError};
@@ -10,6 +10,7 @@ use super::{Session, args, failure::Failure, progress};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verb {
     Down,
+    Suspend,
     Start,
     Remove,
 }
@@ -19,6 +20,7 @@ impl Verb {
         let name = environment.as_str();
         match self {
             Self::Down => client.stop(name).await,
+            Self::Suspend => client.suspend(name).await,
             Self::Start => client.start(name).await,
             Self::Remove => client.remove(name).await,
         }

@@ -14,6 +14,8 @@ pub(crate) fn summary() -> EnvironmentSummary {
         created: "2026-03-01T11:55:00Z".into(),
         fence: Fence::OutOnly,
         origin: Origin::File,
+        owner: None,
+        expires: None,
         problem: None,
     }
 }
@@ -25,7 +27,12 @@ pub(crate) fn clone_summary() -> EnvironmentSummary {
         machines_ready: 0,
         created: "2026-03-01T11:59:52Z".into(),
         fence: Fence::Sealed,
-        origin: Origin::Clone { name: "store".into(), id: "00000000000000aa".into(), cut: "00000000000000cc".into() },
+        origin: Origin::Clone {
+            name: "store".into(),
+            id: "00000000000000aa".into(),
+            snapshot: None,
+            cut: "00000000000000cc".into(),
+        },
         ..summary()
     }
 }
@@ -59,11 +66,12 @@ pub(crate) fn machine(name: &str, n: u8) -> MachineDetail {
         memory_bytes: 192 << 20,
         cpus: 1,
         agent: Agent::Answers { version: "10.0.2".into() },
+        second: None,
         pid: Some(4000 + u32::from(n)),
         since: Some("2026-03-01T11:55:01Z".into()),
         ready_after_ms: Some(3_849),
         inside: inside(name, n),
-        outside: outside(n),
+        outside: Some(outside(n)),
         exposed: Vec::new(),
     }
 }
@@ -95,8 +103,127 @@ pub(crate) fn detail() -> EnvironmentDetail {
         subnet: "192.168.23.0/24".into(),
         domain: "lab.contoso.com".into(),
         gateway: "192.168.23.254".into(),
+        fence_counters: [("fence-in", 12), ("fence-out", 0), ("forged-mac", 1), ("parked", 4)]
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .into(),
         operation: None,
         lineage: Vec::new(),
+        snapshots: Vec::new(),
+        at: None,
+    }
+}
+
+pub(crate) fn clone_detail() -> EnvironmentDetail {
+    let ancestor = |name: &str, snapshot: Option<&str>, exists| Ancestor {
+        name: name.into(),
+        id: "00000000000000aa".into(),
+        exists,
+        snapshot: snapshot.map(Into::into),
+    };
+    let own = Snapshot { environment: "store-2".into(), ..snapshot("own", 9, Some(1), 5, SnapshotPhase::Ready) };
+    EnvironmentDetail {
+        summary: EnvironmentSummary {
+            owner: Some("ana".into()),
+            expires: Some("2026-03-01T14:05:00Z".into()),
+            ..clone_summary()
+        },
+        machines: vec![machine("web", 1)],
+        lineage: vec![ancestor("store", Some("clean"), true), ancestor("base", None, false)],
+        snapshots: vec![Snapshot { memory: Some(false), saved_bytes: Some(0), ..own }],
+        at: Some(SnapshotPlace { environment: "store".into(), name: "clean".into(), id: id(1) }),
+        fence_counters: Default::default(),
+        ..detail()
+    }
+}
+
+fn id(n: u64) -> String {
+    format!("{n:016x}")
+}
+
+/// Taken so many minutes before [`NOW`], up to two hours.
+fn snapshot(name: &str, n: u64, parent: Option<u64>, minutes: u8, phase: SnapshotPhase) -> Snapshot {
+    let (hour, minute) = (11 - (minutes - 1) / 60, 59 - (minutes - 1) % 60);
+    Snapshot {
+        name: name.into(),
+        id: id(n),
+        environment: "store".into(),
+        created: format!("2026-03-01T{hour}:{minute:02}:00Z"),
+        parent: parent.map(id),
+        phase,
+        memory: None,
+        saved_bytes: None,
+        pause_us: None,
+        problem: None,
+    }
+}
+
+pub(crate) fn snapshots() -> SnapshotList {
+    use SnapshotPhase::{Failed, Ready, Saving, Taking};
+    let ready = |memory: bool, mib: u64, snapshot: Snapshot| Snapshot {
+        memory: Some(memory),
+        saved_bytes: Some(mib << 20),
+        pause_us: Some(14_200),
+        ..snapshot
+    };
+    SnapshotList {
+        environment: "store".into(),
+        snapshots: vec![
+            ready(true, 31, snapshot("clean", 1, None, 120, Ready)),
+            ready(true, 4, snapshot("patched", 2, Some(1), 58, Ready)),
+            snapshot("broken", 3, Some(2), 30, Failed),
+            ready(false, 0, snapshot("other", 4, Some(1), 10, Ready)),
+            // Grown from a snapshot that is another environment's, or gone.
+            snapshot("elsewhere", 5, Some(77), 1, Saving),
+            snapshot("other-2", 6, Some(4), 1, Taking),
+        ],
+        at: Some(SnapshotPlace { environment: "store".into(), name: "other".into(), id: id(4) }),
+    }
+}
+
+pub(crate) fn conflicts() -> Conflicts {
+    let party = |environment: &str, machine: Option<&str>, value: &str| Party {
+        environment: environment.into(),
+        machine: machine.map(Into::into),
+        value: value.into(),
+    };
+    let clash = |kind, value: &str, between| Clash { kind, value: value.into(), between };
+    let (gateway, wide) = ("192.168.23.254", "192.168.0.0/16");
+    let contender = |name: &str| Contender {
+        name: name.into(),
+        since: "2026-03-01T11:00:00Z".into(),
+        clone_of: None,
+        clone_of_snapshot: None,
+        restored_to: None,
+        restored_of: None,
+        restored_taken: None,
+    };
+    Conflicts {
+        conflicts: vec![
+            clash(
+                ClashKind::ComputerName,
+                "web-server",
+                vec![party("copy", Some("web"), "web-server"), party("store", Some("web"), "web-server")],
+            ),
+            clash(
+                ClashKind::Address,
+                gateway,
+                vec![party("large", Some("old"), gateway), party("store", None, gateway)],
+            ),
+            clash(ClashKind::Subnet, wide, vec![party("large", None, wide), party("store", None, "192.168.23.0/24")]),
+        ],
+        environments: vec![
+            Contender {
+                clone_of: Some("store".into()),
+                clone_of_snapshot: Some("clean".into()),
+                restored_to: Some("later".into()),
+                restored_of: Some("store".into()),
+                restored_taken: Some("2026-03-01T11:30:00Z".into()),
+                ..contender("copy")
+            },
+            contender("large"),
+            contender("store"),
+        ],
+        warnings: Vec::new(),
     }
 }
 
@@ -120,6 +247,7 @@ pub(crate) fn failed_detail() -> EnvironmentDetail {
         summary: failed_summary(),
         machines: vec![web, old],
         operation: Some(operation("shop", &steps)),
+        fence_counters: Default::default(),
         ..detail()
     }
 }
@@ -128,7 +256,9 @@ pub(crate) fn addresses() -> AddressList {
     let both = |name: &str, n, exposed| Addresses {
         machine: name.into(),
         inside: inside(name, n),
-        outside: outside(n),
+        outside: Some(outside(n)),
+        alias: Some(format!("{name}.store.wardian.internal")),
+        opaque_alias: Some(format!("m-00000000000000{n:02x}.wardian.internal")),
         exposed,
     };
     let exposed = vec![exposure(80, Protocol::Tcp, 20000), exposure(53, Protocol::Udp, 5353)];

@@ -1,16 +1,18 @@
 //! `wardian ls`: one line per environment.
 
+use comfy_table::Cell;
 use jiff::Timestamp;
 use wardian_api::wire::{EnvironmentList, EnvironmentSummary, Origin};
 
 use super::{
-    Session,
+    Session, args,
+    expire::countdown,
     failure::Failure,
     output::Style,
-    table::{age, table},
+    table::{age, columns},
 };
 
-pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, arguments: &args::Ls) -> Result<(), Failure> {
     let list = EnvironmentList { environments: session.client().await?.environments().await? };
     if session.output.json {
         return session.output.json(&list);
@@ -18,29 +20,46 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
     if list.environments.is_empty() {
         session.output.message("no environments; `wardian up FILE` makes one");
     }
-    session.output.data(render(&list, Timestamp::now(), session.output.data_style))
+    session.output.data(render(&list, arguments.long, Timestamp::now(), session.output.data_style))
 }
 
-fn render(list: &EnvironmentList, now: Timestamp, style: Style) -> String {
-    table(
-        ["NAME", "PHASE", "MACHINES", "FENCE", "AGE", "FROM"],
-        list.environments.iter().map(|environment| {
-            [
+/// Owners and expiry times are columns where somebody has one, or all is wanted.
+fn render(list: &EnvironmentList, long: bool, now: Timestamp, style: Style) -> String {
+    let environments = &list.environments;
+    let expires = long || environments.iter().any(|environment| environment.expires.is_some());
+    let owner = long || environments.iter().any(|environment| environment.owner.is_some());
+    let mut headings = vec!["NAME", "PHASE", "MACHINES", "FENCE", "AGE"];
+    headings.extend(expires.then_some("EXPIRES"));
+    headings.extend(owner.then_some("OWNER"));
+    headings.push("FROM");
+    columns(
+        headings,
+        environments.iter().map(|environment| {
+            let none = || "-".to_owned();
+            let mut row: Vec<Cell> = vec![
                 environment.name.clone().into(),
                 style.phase(environment.phase.word()),
                 format!("{}/{} ready", environment.machines_ready, environment.machines_total).into(),
                 environment.fence.word().into(),
-                since(&environment.created, now).map_or_else(|| "-".to_owned(), age).into(),
-                from(environment).into(),
-            ]
+                since(&environment.created, now).map_or_else(none, age).into(),
+            ];
+            if expires {
+                row.push(environment.expires.as_deref().map_or_else(none, |at| countdown(at, now)).into());
+            }
+            if owner {
+                row.push(environment.owner.clone().unwrap_or_else(none).into());
+            }
+            row.push(from(environment).into());
+            row
         }),
     )
 }
 
-fn from(environment: &EnvironmentSummary) -> &str {
+fn from(environment: &EnvironmentSummary) -> String {
     match &environment.origin {
-        Origin::File => "file",
-        Origin::Clone { name, .. } => name,
+        Origin::File => "file".to_owned(),
+        Origin::Clone { name, snapshot: Some(snapshot), .. } => format!("{name}@{snapshot}"),
+        Origin::Clone { name, snapshot: None, .. } => name.clone(),
     }
 }
 
@@ -58,7 +77,7 @@ mod tests {
     #[test]
     fn environments_are_a_table() {
         let list = EnvironmentList { environments: vec![summary(), clone_summary(), failed_summary()] };
-        insta::assert_snapshot!(render(&list, NOW.parse().unwrap(), Style::PLAIN), @r"
+        insta::assert_snapshot!(render(&list, false, NOW.parse().unwrap(), Style::PLAIN), @r"
         NAME     PHASE     MACHINES   FENCE     AGE  FROM
         store    running   2/2 ready  out-only  5m   file
         store-2  starting  0/2 ready  sealed    8s   store
@@ -67,8 +86,33 @@ mod tests {
     }
 
     #[test]
+    fn expiry_and_owner_are_columns_where_somebody_has_one() {
+        let held = EnvironmentSummary {
+            owner: Some("ana".into()),
+            expires: Some("2026-03-01T14:05:00Z".into()),
+            ..clone_summary()
+        };
+        let list = EnvironmentList { environments: vec![summary(), held] };
+        insta::assert_snapshot!(render(&list, false, NOW.parse().unwrap(), Style::PLAIN), @r"
+        NAME     PHASE     MACHINES   FENCE     AGE  EXPIRES  OWNER  FROM
+        store    running   2/2 ready  out-only  5m   -        -      file
+        store-2  starting  0/2 ready  sealed    8s   2h 5m    ana    store
+        ");
+    }
+
+    #[test]
+    fn long_shows_all_columns() {
+        let list = EnvironmentList { environments: Vec::new() };
+        let text = render(&list, true, NOW.parse().unwrap(), Style::PLAIN);
+        assert_eq!(text, "NAME  PHASE  MACHINES  FENCE  AGE  EXPIRES  OWNER  FROM\n");
+    }
+
+    #[test]
     fn no_environments_are_the_headings_only() {
         let list = EnvironmentList { environments: Vec::new() };
-        assert_eq!(render(&list, NOW.parse().unwrap(), Style::PLAIN), "NAME  PHASE  MACHINES  FENCE  AGE  FROM\n");
+        assert_eq!(
+            render(&list, false, NOW.parse().unwrap(), Style::PLAIN),
+            "NAME  PHASE  MACHINES  FENCE  AGE  FROM\n"
+        );
     }
 }

@@ -11,12 +11,15 @@ mod addresses;
 pub(crate) mod args;
 mod change;
 mod clone;
+mod conflicts;
 mod console;
 mod cp;
 mod events;
 mod exec;
+mod expire;
 mod expose;
 mod failure;
+mod fence;
 #[cfg(test)]
 mod fixtures;
 mod generate;
@@ -25,7 +28,9 @@ mod image;
 mod ls;
 mod output;
 mod progress;
+mod restore;
 mod run_daemon;
+mod snapshot;
 mod status;
 mod steps;
 mod table;
@@ -98,13 +103,19 @@ fn run(Arguments { global, command }: Arguments, output: Output) -> Result<(), F
 async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
         Command::Up(arguments) => up::run(session, arguments).await,
-        Command::Ls => ls::run(session).await,
+        Command::Ls(arguments) => ls::run(session, &arguments).await,
         Command::Status(arguments) => status::run(session, arguments).await,
         Command::Events(arguments) => events::run(session, arguments).await,
         Command::Down(arguments) => change::run(session, change::Verb::Down, arguments).await,
+        Command::Suspend(arguments) => change::run(session, change::Verb::Suspend, arguments).await,
         Command::Start(arguments) => change::run(session, change::Verb::Start, arguments).await,
         Command::Rm(arguments) => change::run(session, change::Verb::Remove, arguments).await,
+        Command::Snapshot(command) => snapshot::run(session, command).await,
+        Command::Restore(arguments) => restore::run(session, arguments).await,
         Command::Clone(arguments) => clone::run(session, arguments).await,
+        Command::Conflicts(arguments) => conflicts::run(session, arguments).await,
+        Command::Expire(arguments) => expire::run(session, arguments).await,
+        Command::Fence(arguments) => fence::run(session, arguments).await,
         Command::Addresses(arguments) => addresses::run(session, arguments).await,
         Command::Expose(arguments) => expose::run(session, arguments).await,
         Command::Exec(arguments) => exec::run(session, arguments).await,

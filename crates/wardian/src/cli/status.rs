@@ -1,23 +1,25 @@
 //! `wardian status`: what is wrong and what to do about it; of one environment, how each machine stands.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use comfy_table::Cell;
 use jiff::Timestamp;
 use wardian_api::wire::{
-    Agent, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport, MachineDetail,
-    MachinePhase, Operation, OperationState, Origin, Problem, StepState, Verdict,
+    Agent, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport,
+    MachineDetail, MachinePhase, Operation, OperationState, Problem, SecondInterface, SnapshotList, StepState, Verdict,
 };
 
 use wardian_client::Client;
 
 use super::{
     Session,
-    addresses::exposed,
+    addresses::{exposed, outside},
     args,
+    expire::when,
     failure::Failure,
     ls::since,
     output::Style,
+    snapshot,
     table::{age, duration, table},
 };
 
@@ -136,14 +138,36 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     if let Some(seconds) = since(&summary.created, now) {
         let _ = write!(text, ", {} old", age(seconds));
     }
-    if let Origin::Clone { name, .. } = &summary.origin {
-        let _ = write!(text, ", cloned from {name}");
+    let _ = writeln!(text, "\ninside: {} in {}, gateway {}", detail.subnet, detail.domain, detail.gateway);
+    if let Some(dropped) = dropped(&detail.fence_counters) {
+        let _ = writeln!(text, "fence: {dropped}");
     }
-    let _ = writeln!(text, "\ninside: {} in {}, gateway {}\n", detail.subnet, detail.domain, detail.gateway);
+    if !detail.lineage.is_empty() {
+        let _ = writeln!(text, "lineage: {}", lineage(&detail.lineage));
+    }
+    if let Some(owner) = &summary.owner {
+        let _ = writeln!(text, "owner: {owner}");
+    }
+    if let Some(at) = &summary.expires {
+        let _ = writeln!(text, "expires: {}", when(at, now));
+    }
+    text.push('\n');
     text += &table(
         ["MACHINE", "PHASE", "READY AFTER", "AGENT", "INSIDE", "OUTSIDE", "EXPOSED", "WHY"],
         detail.machines.iter().map(|machine| row(machine, style)),
     );
+    for machine in &detail.machines {
+        second_text(&mut text, machine, style);
+    }
+    if !detail.snapshots.is_empty() || detail.at.is_some() {
+        let list = SnapshotList {
+            environment: summary.name.clone(),
+            snapshots: detail.snapshots.clone(),
+            at: detail.at.clone(),
+        };
+        text.push('\n');
+        text += &snapshot::render(&list, now, style);
+    }
     if let Some(operation) = &detail.operation {
         operation_text(&mut text, operation);
     }
@@ -159,6 +183,53 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
         }
     }
     text
+}
+
+/// `dropped 12 packets inward, 3 outward, 1 forged; reset 2 unknown connections`; nothing when all is well.
+fn dropped(counters: &BTreeMap<String, u64>) -> Option<String> {
+    let sum = |reasons: &[&str]| reasons.iter().filter_map(|reason| counters.get(*reason)).sum::<u64>();
+    let kinds: [(&[&str], &str); 9] = [
+        (&["fence-in"], "inward"),
+        (&["fence-out"], "outward"),
+        (&["fence-inside"], "between machines by way of the gateway"),
+        (&["not-public"], "leaving with a private address"),
+        (&["forged-mac", "forged-arp", "forged-address"], "forged"),
+        (&["rogue-dhcp"], "of a DHCP server inside"),
+        (&["to-gateway"], "to the gateway"),
+        (&["invalid"], "of no connection"),
+        // Every guest tries IPv6 first; somebody who wonders why it doesn't work finds it here.
+        (&["ipv6", "other"], "not of IPv4"),
+    ];
+    let mut text = String::new();
+    for (reasons, what) in kinds {
+        match sum(reasons) {
+            0 => {}
+            count if !text.is_empty() => {
+                let _ = write!(text, ", {count} {what}");
+            }
+            count => {
+                let plural = if count == 1 { "packet" } else { "packets" };
+                let _ = write!(text, "dropped {count} {plural} {what}");
+            }
+        }
+    }
+    let resets = sum(&["reset-inside", "reset-outside"]);
+    if resets > 0 {
+        let and = if text.is_empty() { "" } else { "; " };
+        let plural = if resets == 1 { "packet" } else { "packets" };
+        let _ = write!(text, "{and}answered {resets} {plural} of unknown connections by a reset");
+    }
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// `clone of store@clean, clone of base (removed)`.
+fn lineage(ancestors: &[Ancestor]) -> String {
+    let ancestor = |ancestor: &Ancestor| {
+        let snapshot = ancestor.snapshot.as_ref().map(|snapshot| format!("@{snapshot}")).unwrap_or_default();
+        let removed = if ancestor.exists { "" } else { " (removed)" };
+        format!("clone of {}{snapshot}{removed}", ancestor.name)
+    };
+    ancestors.iter().map(ancestor).collect::<Vec<_>>().join(", ")
 }
 
 fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
@@ -179,10 +250,21 @@ fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
         machine.ready_after_ms.map_or_else(none, duration).into(),
         agent.into(),
         machine.inside.address.clone().into(),
-        machine.outside.address.clone().into(),
+        outside(machine.outside.as_ref()).into(),
         exposed(&machine.exposed).into(),
         why.into(),
     ]
+}
+
+/// Why a machine's interface on the lab network is not what it shall be.
+fn second_text(text: &mut String, machine: &MachineDetail, style: Style) {
+    let (what, why) = match &machine.second {
+        Some(SecondInterface::Held { why }) => ("is held down", why),
+        Some(SecondInterface::New { why: why @ Some(_) }) => ("is not set up in the guest", why),
+        Some(SecondInterface::New { why: None } | SecondInterface::Set) | None => return,
+    };
+    let why = why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    let _ = writeln!(text, "\n{} {}: its interface on the lab network {what}{why}", style.mark("note:"), machine.name);
 }
 
 /// What is being done, or what last was and failed.
@@ -211,7 +293,9 @@ fn problem_text(text: &mut String, of: &str, problem: &Problem, style: Style) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fixtures::{NOW, clone_summary, detail, failed_detail, failed_summary, host_report, summary};
+    use crate::cli::fixtures::{
+        NOW, clone_detail, clone_summary, detail, failed_detail, failed_summary, host_report, summary,
+    };
 
     fn now() -> Timestamp {
         NOW.parse().unwrap()
@@ -243,11 +327,44 @@ mod tests {
         insta::assert_snapshot!(environment_text(&detail(), now(), Style::PLAIN), @r"
         store: running, 2 of 2 machines ready, fence out-only, 5m old
         inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
+        fence: dropped 12 packets inward, 1 forged
 
         MACHINE  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED      WHY
         web      ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  80 at 20000  -
         db       ready  1m 5s        silent            192.168.23.2  10.86.0.2  -            -
         ");
+    }
+
+    #[test]
+    fn a_clone_shows_its_lineage_its_snapshots_and_how_long_it_lives() {
+        insta::assert_snapshot!(environment_text(&clone_detail(), now(), Style::PLAIN), @r"
+        store-2: starting, 0 of 2 machines ready, fence sealed, 8s old
+        inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
+        lineage: clone of store@clean, clone of base (removed)
+        owner: ana
+        expires: in 2h 5m, at 2026-03-01T14:05:00Z
+
+        MACHINE  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED  WHY
+        web      ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  -        -
+
+        NAME  AGE  WHAT  SIZE  PHASE  NOW
+        own   5m   disk  -     ready
+        store-2 is at store@clean
+        ");
+    }
+
+    #[test]
+    fn what_was_dropped_is_said_in_words_and_nothing_is_said_of_nothing() {
+        let counters = |list: &[(&str, u64)]| list.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
+        let said = |list| dropped(&counters(list));
+        assert_eq!(said(&[("fence-in", 0), ("parked", 7)]), None);
+        assert_eq!(said(&[("fence-out", 1)]).unwrap(), "dropped 1 packet outward");
+        assert_eq!(
+            said(&[("fence-in", 12), ("fence-out", 3), ("forged-arp", 1), ("forged-mac", 1), ("reset-inside", 2)])
+                .unwrap(),
+            "dropped 12 packets inward, 3 outward, 2 forged; answered 2 packets of unknown connections by a reset"
+        );
+        assert_eq!(said(&[("reset-outside", 1)]).unwrap(), "answered 1 packet of unknown connections by a reset");
     }
 
     #[test]

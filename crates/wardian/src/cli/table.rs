@@ -7,6 +7,11 @@ pub(crate) fn table<const N: usize, C: Into<Cell>>(
     headings: [&str; N],
     rows: impl IntoIterator<Item = [C; N]>,
 ) -> String {
+    columns(headings.to_vec(), rows.into_iter().map(|row| row.map(Into::into).to_vec()))
+}
+
+/// The same, of as many columns as there are headings.
+pub(crate) fn columns(headings: Vec<&str>, rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let mut table = Table::new();
     // Rows are never wrapped: one thing is one line, for eyes as for scripts.
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).enforce_styling();

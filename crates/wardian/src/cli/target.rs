@@ -1,11 +1,16 @@
-//! How things are named on the command line: `ENV/MACHINE`, `ENV/MACHINE:PORT/udp`, `ENV/MACHINE:PATH`, and hosts.
+//! How things are named on the command line: `ENV/MACHINE`, `ENV/MACHINE:PORT/udp`, `ENV/MACHINE:PATH`, `ENV@SNAPSHOT`,
+//! times and counts, and hosts.
 
 use std::{fmt, num::NonZeroU16, path::PathBuf, str::FromStr};
 
 use wardian_model::{
-    name::{EnvironmentName, MachineName, NameError},
+    name::{EnvironmentName, MachineName, NameError, SnapshotName},
+    span::{Span, SpanError},
     spec::{Expose, ExposeError, Protocol},
 };
+
+/// The most clones one command makes.
+const MOST_CLONES: u32 = wardian_api::wire::CloneRequest::MOST;
 
 /// Why a text names nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +27,24 @@ pub(crate) enum TargetError {
     /// No port at all, or more than one.
     #[error("{0:?} doesn't name a port; write ENV/MACHINE:PORT or ENV/MACHINE:PORT/udp")]
     NoPort(String),
+    /// Nothing after the sign that announces a snapshot.
+    #[error("{0:?} names no snapshot after the @; write ENV@SNAPSHOT, or ENV alone for how it is now")]
+    NoSnapshot(String),
+    /// Nothing before it.
+    #[error("{0:?} names no environment before the @; write ENV@SNAPSHOT")]
+    NoEnvironment(String),
+    /// More than one.
+    #[error("{0:?} has more than one @; write ENV@SNAPSHOT")]
+    Snapshots(String),
+    /// A time that is none.
+    #[error(transparent)]
+    Time(#[from] SpanError),
+    /// A time that has come already.
+    #[error("an environment can't expire at once; use `wardian rm` to remove it now")]
+    AtOnce,
+    /// No clones at all, or too many.
+    #[error("{0} clones can't be made: no fewer than 1 and no more than {MOST_CLONES}")]
+    Clones(String),
     /// A path that depends on where the guest agent happens to stand.
     #[error("the path {path:?} in a machine must be absolute; for a local file write ./{text}")]
     RelativePath {
@@ -82,6 +105,85 @@ impl FromStr for PortTarget {
         };
         Ok(Self { environment: environment.parse()?, machine, port, protocol })
     }
+}
+
+/// What to clone: `store`, or `store@clean`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CloneSource {
+    pub(crate) environment: EnvironmentName,
+    /// As it is now when absent.
+    pub(crate) snapshot: Option<SnapshotName>,
+}
+
+impl FromStr for CloneSource {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match at(text)? {
+            Some((environment, snapshot)) => {
+                Ok(Self { environment: environment.parse()?, snapshot: Some(snapshot.parse()?) })
+            }
+            None => Ok(Self { environment: text.parse()?, snapshot: None }),
+        }
+    }
+}
+
+/// What to go back to: `clean`, or `store@clean`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotTarget {
+    /// The environment that goes back itself when absent.
+    pub(crate) of: Option<EnvironmentName>,
+    pub(crate) name: SnapshotName,
+}
+
+impl FromStr for SnapshotTarget {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match at(text)? {
+            Some((environment, snapshot)) => Ok(Self { of: Some(environment.parse()?), name: snapshot.parse()? }),
+            None => Ok(Self { of: None, name: text.parse()? }),
+        }
+    }
+}
+
+/// Both sides of the one @ in a text.
+fn at(text: &str) -> Result<Option<(&str, &str)>, TargetError> {
+    match text.split_once('@') {
+        None => Ok(None),
+        Some((_, snapshot)) if snapshot.contains('@') => Err(TargetError::Snapshots(text.to_owned())),
+        Some(("", _)) => Err(TargetError::NoEnvironment(text.to_owned())),
+        Some((_, "")) => Err(TargetError::NoSnapshot(text.to_owned())),
+        Some(both) => Ok(Some(both)),
+    }
+}
+
+/// When an environment shall be removed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExpiryTime {
+    /// So long from now.
+    After(Span),
+    Never,
+}
+
+impl FromStr for ExpiryTime {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text == "never" { Ok(Self::Never) } else { expiry(text).map(Self::After) }
+    }
+}
+
+/// A time after which an environment is removed by itself.
+pub(crate) fn expiry(text: &str) -> Result<Span, TargetError> {
+    let span: Span = text.parse()?;
+    if span.duration().is_zero() { Err(TargetError::AtOnce) } else { Ok(span) }
+}
+
+/// How many clones.
+pub(crate) fn clone_count(text: &str) -> Result<u32, TargetError> {
+    let count = text.parse().ok().filter(|count| (1..=MOST_CLONES).contains(count));
+    count.ok_or_else(|| TargetError::Clones(text.to_owned()))
 }
 
 /// One side of a copy.
@@ -184,6 +286,42 @@ mod tests {
             ["store/web", "web:80", "store/web:0", "store/web:80/sctp", "store/web:80 at 81", "store/web:99999"]
         {
             assert!(wrong.parse::<PortTarget>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_named_after_an_at() {
+        let source: CloneSource = "store@clean".parse().unwrap();
+        assert_eq!((source.environment.as_str(), source.snapshot.unwrap().as_str()), ("store", "clean"));
+        assert_eq!("store".parse::<CloneSource>().unwrap().snapshot, None);
+        let target: SnapshotTarget = "store@clean".parse().unwrap();
+        assert_eq!((target.of.unwrap().as_str(), target.name.as_str()), ("store", "clean"));
+        assert_eq!("clean".parse::<SnapshotTarget>().unwrap().of, None);
+        for (wrong, why) in [
+            ("store@", r#""store@" names no snapshot after the @; write ENV@SNAPSHOT, or ENV alone for how it is now"#),
+            ("@clean", r#""@clean" names no environment before the @; write ENV@SNAPSHOT"#),
+            ("a@b@c", r#""a@b@c" has more than one @; write ENV@SNAPSHOT"#),
+            ("", "must not be empty"),
+            ("Store@clean", "environment name"),
+            ("store@Clean", "snapshot name"),
+        ] {
+            let source = wrong.parse::<CloneSource>().unwrap_err().to_string();
+            assert!(source.contains(why), "{wrong}: {source}");
+            let target = wrong.parse::<SnapshotTarget>().unwrap_err().to_string();
+            assert!(target.contains(why), "{wrong}: {target}");
+        }
+    }
+
+    #[test]
+    fn times_and_counts_that_make_no_sense_are_refused_with_the_reason() {
+        assert_eq!("never".parse(), Ok(ExpiryTime::Never));
+        assert_eq!("90m".parse(), Ok(ExpiryTime::After(Span::seconds(5400))));
+        assert_eq!("0h".parse::<ExpiryTime>(), Err(TargetError::AtOnce));
+        assert!(matches!("soon".parse::<ExpiryTime>(), Err(TargetError::Time(_))));
+        assert_eq!(clone_count("1000"), Ok(1000));
+        for wrong in ["0", "1001", "-1", "many"] {
+            let error = clone_count(wrong).unwrap_err().to_string();
+            assert_eq!(error, format!("{wrong} clones can't be made: no fewer than 1 and no more than 1000"));
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     failure::{Failure, Problem, diagnostic},
     output::file_failure,
     progress,
+    steps::milliseconds,
 };
 
 pub(crate) async fn run(session: &Session, arguments: args::Up) -> Result<(), Failure> {
@@ -26,6 +27,8 @@ pub(crate) async fn run(session: &Session, arguments: args::Up) -> Result<(), Fa
         file_name: Some(name),
         name: arguments.name.map(|name| name.to_string()),
         stopped: arguments.no_start,
+        owner: arguments.owner,
+        expire_after_ms: arguments.expire.map(|span| milliseconds(span.duration())),
     };
     if arguments.check {
         return check(session, &environment, &request).await;

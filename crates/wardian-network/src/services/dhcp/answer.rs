@@ -179,13 +179,20 @@ fn write(
         }
         options.insert(DhcpOption::SubnetMask(plan.subnet.netmask()));
         options.insert(DhcpOption::BroadcastAddr(plan.subnet.broadcast()));
-        options.insert(DhcpOption::Router(vec![plan.server]));
-        options.insert(DhcpOption::DomainNameServer(vec![plan.server]));
+        if let Some(router) = plan.router {
+            options.insert(DhcpOption::Router(vec![router]));
+        }
         options.insert(DhcpOption::Hostname(lease.hostname.to_string()));
-        options.insert(DhcpOption::DomainName(plan.domain.to_string()));
+        if let Some(server) = plan.name_server {
+            options.insert(DhcpOption::DomainNameServer(vec![server]));
+            options.insert(DhcpOption::DomainName(plan.domain.to_string()));
+        }
         options.insert(DhcpOption::InterfaceMtu(plan.mtu));
         // No option 121: the one route there is, the default route, is what option 3 says.
-        if all && let Ok(domain) = Name::from_ascii(format!("{}.", plan.domain)) {
+        if all
+            && plan.name_server.is_some()
+            && let Ok(domain) = Name::from_ascii(format!("{}.", plan.domain))
+        {
             options.insert(DhcpOption::DomainSearch(vec![domain]));
         }
     }

@@ -16,8 +16,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{read, write, zone::Question};
-use crate::{error::NetworkError, kernel::namespace::Namespace};
+use super::zone::Question;
+use crate::{
+    error::NetworkError,
+    kernel::namespace::Namespace,
+    services::wire::{read, write},
+};
 
 /// How long one name server may think.
 const PATIENCE: Duration = Duration::from_secs(2);

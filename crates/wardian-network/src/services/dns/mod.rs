@@ -1,22 +1,12 @@
-//! The DNS server of an environment. This file has the sockets and their loops; `zone` knows the environment's names,
+//! The DNS server of an environment. This file has the loops over its sockets; `zone` knows the environment's names,
 //! `forward` asks the host's name servers for others.
 
 mod forward;
 mod zone;
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    os::fd::{AsRawFd, OwnedFd},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt::ReuseAddr,
-};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -28,35 +18,14 @@ use forward::Transport;
 pub(super) use forward::Upstream;
 use zone::Verdict;
 
+use super::wire::{Sockets, read, write};
+
 /// Questions of one environment that wait for the host's name servers at the same time. More are dropped; clients ask again.
 const WAITING: usize = 64;
 /// Open TCP connections of one environment.
 const CONNECTIONS: usize = 32;
 /// A connection that says nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);
-const PORT: u16 = 53;
-
-pub(super) struct Sockets {
-    udp: OwnedFd,
-    tcp: OwnedFd,
-}
-
-impl Sockets {
-    /// Opens both in the namespace of the calling thread.
-    pub(super) fn open(address: Ipv4Addr) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let to = SockaddrIn::from(SocketAddrV4::new(address, PORT));
-        let open = |kind| {
-            let socket = socket(AddressFamily::Inet, kind, flags, None)?;
-            setsockopt(&socket, ReuseAddr, &true)?;
-            bind(socket.as_raw_fd(), &to)?;
-            Ok::<_, io::Error>(socket)
-        };
-        let (udp, tcp) = (open(SockType::Datagram)?, open(SockType::Stream)?);
-        listen(&tcp, Backlog::new(64)?)?;
-        Ok(Self { udp, tcp })
-    }
-}
 
 #[derive(Clone)]
 struct Server {
@@ -72,8 +41,7 @@ pub(super) fn spawn(
     upstream: Upstream,
 ) -> io::Result<()> {
     let server = Server { plan, upstream };
-    let udp = UdpSocket::from_std(sockets.udp.into())?;
-    let tcp = TcpListener::from_std(sockets.tcp.into())?;
+    let (udp, tcp) = sockets.into_tokio()?;
     tasks.spawn(server.clone().datagrams(udp));
     tasks.spawn(server.connections(tcp));
     Ok(())
@@ -163,20 +131,4 @@ async fn send(socket: &UdpSocket, answer: Vec<u8>, client: SocketAddr) {
     if let Err(error) = socket.send_to(&answer, client).await {
         tracing::debug!(%client, %error, "a DNS answer could not be sent");
     }
-}
-
-/// One message of a stream: its length in two bytes, then itself (RFC 1035, section 4.2.2).
-async fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let length = stream.read_u16().await?;
-    let mut message = vec![0; length.into()];
-    stream.read_exact(&mut message).await?;
-    Ok(message)
-}
-
-async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-    let mut whole = Vec::with_capacity(message.len() + 2);
-    whole.extend(length.to_be_bytes());
-    whole.extend(message);
-    stream.write_all(&whole).await
 }

@@ -6,22 +6,20 @@
 use std::net::Ipv4Addr;
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
+    op::{Message, Query, ResponseCode},
     rr::{
-        DNSClass, Name, RData, Record, RecordType,
+        Name, RData, Record, RecordType,
         rdata::{A, NS, PTR, SOA},
     },
 };
 use wardian_plan::network::DnsPlan;
 
+use crate::services::wire::{Answer, LEAST, Received, reverse_of};
+
 /// In seconds. Names change only with the environment, but a clone's client shall not remember for long either.
 const TTL: u32 = 5;
 /// Of the gateway, unless a machine has it.
 const GATEWAY: &str = "gateway";
-/// Every client takes so much in a datagram (RFC 1035, section 4.2.1).
-const LEAST: usize = 512;
-/// More in one datagram would be cut into fragments somewhere (the DNS flag day of 2020).
-const MOST: usize = 1232;
 
 /// What becomes of a message.
 #[derive(Debug)]
@@ -32,30 +30,6 @@ pub(super) enum Verdict {
     Answer(Answer),
     /// Somebody else's.
     Forward(Question),
-}
-
-/// A message to send, and how much the client takes in a datagram.
-#[derive(Debug)]
-pub(super) struct Answer {
-    message: Message,
-    room: usize,
-}
-
-impl Answer {
-    /// For a datagram: empty and marked as such when it doesn't fit, so that the client asks again by TCP.
-    pub(super) fn datagram(&self) -> Vec<u8> {
-        let whole = self.stream();
-        if whole.len() <= self.room {
-            return whole;
-        }
-        self.message.truncate().to_vec().unwrap_or_default()
-    }
-
-    /// For a stream.
-    pub(super) fn stream(&self) -> Vec<u8> {
-        // Only names and numbers of ours: always written.
-        self.message.to_vec().unwrap_or_default()
-    }
 }
 
 /// A question for somebody else, as the client wrote it.
@@ -81,9 +55,7 @@ impl Question {
 
     /// "I could not find out."
     pub(super) fn failure(&self) -> Answer {
-        let mut answer = respond(&self.request, true);
-        answer.message.metadata.response_code = ResponseCode::ServFail;
-        answer
+        Answer::to(&self.request, true).code(ResponseCode::ServFail)
     }
 
     /// `answer` as it fits into a datagram for the client.
@@ -92,78 +64,29 @@ impl Question {
         if answer.len() <= room {
             return answer;
         }
-        let mut short = respond(&self.request, true);
-        short.message.metadata.truncation = true;
-        short.stream()
+        Answer::to(&self.request, true).cut()
     }
 }
 
 /// Decides about `bytes`.
 pub(super) fn judge(plan: &DnsPlan, bytes: &[u8]) -> Verdict {
-    let request = match Message::from_vec(bytes) {
-        Ok(request) => request,
-        Err(_) => return unreadable(bytes),
+    let request = match Received::from(bytes, plan.forward) {
+        Received::Ignore => return Verdict::Ignore,
+        Received::Answer(answer) => return Verdict::Answer(answer),
+        Received::Question(request) => request,
     };
-    if request.metadata.message_type != MessageType::Query {
-        return Verdict::Ignore;
-    }
-    let refuse = |code| {
-        let mut answer = respond(&request, plan.forward);
-        answer.message.metadata.response_code = code;
-        Verdict::Answer(answer)
-    };
-    if request.edns.as_ref().is_some_and(|e| e.version() != 0) {
-        return refuse(ResponseCode::BADVERS);
-    }
-    if request.metadata.op_code != OpCode::Query {
-        return refuse(ResponseCode::NotImp);
-    }
-    let [query] = &request.queries[..] else { return refuse(ResponseCode::FormErr) };
-    if query.query_class() != DNSClass::IN {
-        return refuse(ResponseCode::Refused);
-    }
+    let [query] = &request.queries[..] else { return Verdict::Ignore };
     match Zones::of(plan).and_then(|zones| zones.look_up(query)) {
         Some(found) => {
-            let mut answer = respond(&request, plan.forward);
+            let mut answer = Answer::to(&request, plan.forward).code(found.code);
             answer.message.metadata.authoritative = true;
-            answer.message.metadata.response_code = found.code;
             answer.message.add_answers(found.records);
             answer.message.add_authorities(found.authority);
             Verdict::Answer(answer)
         }
         None if plan.forward => Verdict::Forward(Question { bytes: bytes.to_vec(), request }),
-        None => refuse(ResponseCode::Refused),
+        None => Verdict::Answer(Answer::to(&request, false).code(ResponseCode::Refused)),
     }
-}
-
-/// A message that can't be read is told so if it looks like a question, and otherwise left alone.
-fn unreadable(bytes: &[u8]) -> Verdict {
-    let (Some(id), Some(flags)) = (bytes.get(..2), bytes.get(2)) else { return Verdict::Ignore };
-    if bytes.len() < 12 || flags & 0x80 != 0 {
-        return Verdict::Ignore;
-    }
-    let id = u16::from_be_bytes([id[0], id[1]]);
-    let message = Message::error_msg(id, OpCode::Query, ResponseCode::FormErr);
-    Verdict::Answer(Answer { message, room: LEAST })
-}
-
-/// An empty answer to `request`.
-fn respond(request: &Message, recursion: bool) -> Answer {
-    let mut message = Message::response(request.metadata.id, request.metadata.op_code);
-    message.metadata.recursion_desired = request.metadata.recursion_desired;
-    message.metadata.recursion_available = recursion;
-    message.metadata.checking_disabled = request.metadata.checking_disabled;
-    message.add_queries(request.queries.iter().cloned());
-    let mut room = LEAST;
-    if let Some(theirs) = &request.edns {
-        room = usize::from(theirs.max_payload()).clamp(LEAST, MOST);
-        let mut ours = Edns::new();
-        ours.set_max_payload(MOST as u16);
-        ours.set_version(0);
-        ours.set_dnssec_ok(theirs.flags().dnssec_ok);
-        message.set_edns(ours);
-    }
-    Answer { message, room }
 }
 
 struct Found {
@@ -277,19 +200,6 @@ impl<'a> Zones<'a> {
         let soa = SOA::new(server, mailbox, 1, 3600, 600, 86_400, TTL);
         Some(Record::from_rdata(zone.clone(), TTL, RData::SOA(soa)))
     }
-}
-
-/// The address a name below in-addr.arpa stands for, when it is a whole one.
-fn reverse_of(name: &Name) -> Option<Ipv4Addr> {
-    if name.num_labels() != 6 {
-        return None;
-    }
-    let labels: Vec<String> = name.iter().map(|l| String::from_utf8_lossy(l).to_ascii_lowercase()).collect();
-    let [d, c, b, a, "in-addr", "arpa"] = labels.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let byte = |text: &str| text.parse::<u8>().ok().filter(|n| n.to_string() == text);
-    Some(Ipv4Addr::new(byte(a)?, byte(b)?, byte(c)?, byte(d)?))
 }
 
 #[cfg(test)]

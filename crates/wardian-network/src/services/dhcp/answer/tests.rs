@@ -17,6 +17,8 @@ fn address(last: u8) -> Ipv4Addr {
 fn plan() -> DhcpPlan {
     DhcpPlan {
         server: address(254),
+        router: Some(address(254)),
+        name_server: Some(address(2)),
         subnet: Ipv4Net::new(address(0), 24).unwrap(),
         domain: Domain::new("lab.contoso.com").unwrap(),
         mtu: 1450,
@@ -63,7 +65,7 @@ fn a_known_machine_is_offered_all_it_needs() {
         DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 255, 0)),
         DhcpOption::BroadcastAddr(address(255)),
         DhcpOption::Router(vec![address(254)]),
-        DhcpOption::DomainNameServer(vec![address(254)]),
+        DhcpOption::DomainNameServer(vec![address(2)]),
         DhcpOption::ServerIdentifier(address(254)),
         DhcpOption::Hostname("web-server".into()),
         DhcpOption::DomainName("lab.contoso.com".into()),

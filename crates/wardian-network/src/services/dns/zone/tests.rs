@@ -1,11 +1,15 @@
 //! What the zone answers, and that hostile bytes never break it.
 
-use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::{
+    op::{Edns, MessageType, OpCode},
+    rr::{DNSClass, rdata::CNAME},
+};
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use wardian_model::name::{Domain, Hostname};
 
 use super::*;
+use crate::services::wire::MOST;
 
 fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 23, last)
@@ -109,7 +113,7 @@ fn too_long_answers_are_cut_and_said_to_be() {
     let cut = Message::from_vec(&forwarded.fit(vec![1; 513])).unwrap();
     assert!(cut.metadata.truncation && cut.queries == message.queries);
 
-    let mut answer = respond(&message, true);
+    let mut answer = Answer::to(&message, true);
     let name = Name::from_ascii("example.com.").unwrap();
     answer.message.add_answers((0..90).map(|_| Record::from_rdata(name.clone(), 1, RData::CNAME(CNAME(name.clone())))));
     assert!(Message::from_vec(&answer.datagram()).unwrap().metadata.truncation);

@@ -1,0 +1,95 @@
+//! Routes of what holds an environment: its fence in space, its expiry in time, and whose it is.
+
+use axum::{Json, extract::State};
+use wardian_model::{Timestamp, name::EnvironmentName};
+
+use super::{
+    Shared,
+    extract::{Named, Sent},
+    failure::Failure,
+};
+use crate::{
+    backend::Extras,
+    wire::{ErrorBody, Expiry, ExpiryRequest, Exposure, FenceRequest, FenceState},
+};
+
+/// The longest name of an owner, in characters.
+const LONGEST_OWNER: usize = 100;
+
+/// What may cross an environment's edge
+#[utoipa::path(get, path = "/v1/environments/{environment}/fence", tag = "environments",
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = FenceState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn fence(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+) -> Result<Json<FenceState>, Failure> {
+    let (record, _) = app.backend.environment(&name).await?;
+    Ok(Json(FenceState {
+        environment: record.name.to_string(),
+        fence: record.fence.into(),
+        exposed: record.exposed.iter().map(Exposure::from).collect(),
+    }))
+}
+
+/// Change what may cross an environment's edge
+///
+/// In effect when the answer comes. Addresses stay, and so do connections inside.
+#[utoipa::path(put, path = "/v1/environments/{environment}/fence", tag = "environments", request_body = FenceRequest,
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = FenceState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn set_fence(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+    Sent(request): Sent<FenceRequest>,
+) -> Result<Json<FenceState>, Failure> {
+    app.backend.set_fence(&name, request.fence.into()).await?;
+    fence(State(app), Named(name)).await
+}
+
+/// Change when an environment is removed by itself
+#[utoipa::path(put, path = "/v1/environments/{environment}/expiry", tag = "environments", request_body = ExpiryRequest,
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = Expiry), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn set_expiry(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+    Sent(request): Sent<ExpiryRequest>,
+) -> Result<Json<Expiry>, Failure> {
+    let expires = from_now(request.after_ms)?;
+    app.backend.set_expiry(&name, Some(expires)).await?;
+    Ok(Json(Expiry { environment: name.to_string(), expires: Some(expires.to_string()) }))
+}
+
+/// Keep an environment until somebody removes it
+#[utoipa::path(delete, path = "/v1/environments/{environment}/expiry", tag = "environments",
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = Expiry), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn remove_expiry(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+) -> Result<Json<Expiry>, Failure> {
+    app.backend.set_expiry(&name, None).await?;
+    Ok(Json(Expiry { environment: name.to_string(), expires: None }))
+}
+
+/// Whose a new environment is, and until when.
+pub(super) fn extras(owner: Option<String>, expire_after_ms: Option<u64>) -> Result<Extras, Failure> {
+    if let Some(owner) = &owner
+        && (owner.trim().is_empty() || owner.chars().count() > LONGEST_OWNER || owner.chars().any(char::is_control))
+    {
+        let message = format!("{owner:?} can't be an owner: write 1 to {LONGEST_OWNER} characters on one line");
+        return Err(Failure::invalid(message));
+    }
+    Ok(Extras { owner, expires: expire_after_ms.map(from_now).transpose()? })
+}
+
+/// The daemon's own clock decides, for that is the one that will run out.
+fn from_now(after_ms: u64) -> Result<Timestamp, Failure> {
+    if after_ms == 0 {
+        return Err(Failure::invalid("an environment can't expire at once: the time until then must be 1 ms at least")
+            .hint("to remove it now, use `wardian rm`"));
+    }
+    let late = || Failure::invalid(format!("{after_ms} ms from now is later than a time can be"));
+    Timestamp::now().checked_add(std::time::Duration::from_millis(after_ms)).map_err(|_| late())
+}
