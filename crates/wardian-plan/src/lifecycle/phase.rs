@@ -7,7 +7,7 @@ use wardian_model::{
     name::MachineName,
 };
 
-use super::{MachineView, NetworkView, View};
+use super::{Busy, MachineView, NetworkView, View};
 
 /// The phase to record.
 #[must_use]
@@ -81,7 +81,8 @@ pub(super) fn problem_of(name: &MachineName, machine: &MachineView<'_>, run: u32
         return None;
     }
     match &machine.record.phase {
-        MachinePhase::Stopped { why } if machine.busy.is_none() && !machine.alive => {
+        // Its end is written down before the rest of it is removed: that counts as ended, not as about to start.
+        MachinePhase::Stopped { why } if matches!(machine.busy, None | Some(Busy::Settling)) && !machine.alive => {
             let why = why.as_deref().unwrap_or("it stopped");
             Some(
                 Problem::new(format!("{name} does not run: {why}"))

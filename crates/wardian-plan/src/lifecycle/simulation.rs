@@ -27,6 +27,8 @@ enum Happening {
     Finish { machine: usize, well: bool },
     /// A machine's process dies by itself.
     Die { machine: usize },
+    /// The end of a process is written down; the rest of it is not removed yet.
+    WriteDown { machine: usize },
     /// The daemon is killed and started again.
     Restart,
 }
@@ -38,6 +40,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (0usize..6).prop_map(|done| Happening::Turn { done }),
         6 => (0usize..3, prop::bool::weighted(0.9)).prop_map(|(machine, well)| Happening::Finish { machine, well }),
         1 => (0usize..3).prop_map(|machine| Happening::Die { machine }),
+        1 => (0usize..3).prop_map(|machine| Happening::WriteDown { machine }),
         1 => Just(Happening::Restart),
     ]
 }
@@ -286,7 +289,15 @@ impl World {
                     self.alive.shift_remove(&name);
                 }
             }
+            Happening::WriteDown { machine } => self.write_down(machine),
             Happening::Restart => self.restart(),
+        }
+    }
+
+    fn write_down(&mut self, index: usize) {
+        let Some((name, record)) = self.machines.get_index_mut(index) else { return };
+        if self.busy.get(name) == Some(&Busy::Settling) && !self.alive.contains_key(name) {
+            record.phase = MachinePhase::Stopped { why: Some("it ended".to_owned()) };
         }
     }
 
@@ -404,6 +415,25 @@ proptest! {
         let view = world.view();
         prop_assert_eq!(outcome(OperationKind::Suspend, &view, &world.environment.phase), Some(Ok(())));
         prop_assert!(steps(OperationKind::Suspend, &view).iter().all(|s| s.state == wardian_model::operation::StepState::Done));
+    }
+
+    #[test]
+    fn what_ran_is_degraded_by_machines_that_end_and_is_neither_starting_nor_failed(
+        happenings in prop::collection::vec(prop_oneof![
+            4 => (0usize..6).prop_map(|done| Happening::Turn { done }),
+            3 => (0usize..3).prop_map(|machine| Happening::Finish { machine, well: true }),
+            2 => (0usize..3).prop_map(|machine| Happening::Die { machine }),
+            2 => (0usize..3).prop_map(|machine| Happening::WriteDown { machine }),
+            1 => Just(Happening::Restart),
+        ], 0..40),
+    ) {
+        let mut world = World::new();
+        world.settle();
+        for happening in happenings {
+            world.happen(happening);
+            let phase = phase(&world.view());
+            prop_assert!(matches!(phase, EnvironmentPhase::Running | EnvironmentPhase::Degraded), "{phase:?}");
+        }
     }
 
     #[test]
