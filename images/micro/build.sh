@@ -15,6 +15,7 @@ programs=(
     qemu-guest-agent:usr/sbin/qemu-ga
     iperf3:usr/bin/iperf3
     curl:usr/bin/curl
+    nftables:usr/sbin/nft
     sg3-utils:usr/bin/sg_inq
     sg3-utils:usr/bin/sg_vpd
     sg3-utils:usr/bin/sg_readcap

@@ -30,9 +30,16 @@ pub(crate) enum Which {
 /// Packages whose version is an input of an image.
 fn inputs(name: &str) -> &'static [&'static str] {
     match name {
-        "micro" => {
-            &["busybox-static", "curl", "iperf3", "libc6", "linux-image-cloud-amd64", "qemu-guest-agent", "sg3-utils"]
-        }
+        "micro" => &[
+            "busybox-static",
+            "curl",
+            "iperf3",
+            "libc6",
+            "linux-image-cloud-amd64",
+            "nftables",
+            "qemu-guest-agent",
+            "sg3-utils",
+        ],
         "samba" => &["base-files", "krb5-user", "libc6", "qemu-guest-agent", "samba", "smbclient", "winbind"],
         _ => &["base-files", "cloud-init", "linux-image-cloud-amd64", "qemu-guest-agent", "systemd"],
     }
