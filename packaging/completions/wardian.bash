@@ -55,6 +55,9 @@ _wardian() {
             wardian,fence)
                 cmd="wardian__subcmd__fence"
                 ;;
+            wardian,gateway)
+                cmd="wardian__subcmd__gateway"
+                ;;
             wardian,generate)
                 cmd="wardian__subcmd__generate"
                 ;;
@@ -141,6 +144,9 @@ _wardian() {
                 ;;
             wardian__subcmd__help,fence)
                 cmd="wardian__subcmd__help__subcmd__fence"
+                ;;
+            wardian__subcmd__help,gateway)
+                cmd="wardian__subcmd__help__subcmd__gateway"
                 ;;
             wardian__subcmd__help,generate)
                 cmd="wardian__subcmd__help__subcmd__generate"
@@ -275,7 +281,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -614,6 +620,24 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__gateway)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__generate)
             opts="-q -v -h --directory --check --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -637,7 +661,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -819,6 +843,20 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__fence)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__gateway)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

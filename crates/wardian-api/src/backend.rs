@@ -19,7 +19,7 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{Expose, Fence, Protocol},
+    spec::{Expose, Fence, Gateway, Protocol},
 };
 
 pub use wardian_host::{CloneRequest as CloneOrder, Extras, Refusal, RefusalKind};
@@ -175,6 +175,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Changes what may cross an environment's edge; in effect when this returns.
     async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal>;
+
+    /// Changes through whom an environment's machines reach the outside; in effect when this returns.
+    async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal>;
 
     /// How many packets an environment's network has dropped or answered by a reset, by reason.
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal>;

@@ -70,6 +70,8 @@ fn every_route() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/v1/environments/store/restore", json!({ "snapshot": "clean" })),
         (Method::GET, "/v1/environments/store/fence", Value::Null),
         (Method::PUT, "/v1/environments/store/fence", json!({ "fence": "sealed" })),
+        (Method::GET, "/v1/environments/store/gateway", Value::Null),
+        (Method::PUT, "/v1/environments/store/gateway", json!({ "gateway": "host" })),
         (Method::PUT, "/v1/environments/store/expiry", json!({ "after-ms": 1 })),
         (Method::DELETE, "/v1/environments/store/expiry", Value::Null),
         (Method::GET, "/v1/conflicts?environment=store", Value::Null),
@@ -466,6 +468,27 @@ async fn what_is_used_outside_is_warned_of_by_clones_and_conflicts() {
     let (_, body) = get(&router, "/v1/conflicts?environment=store").await;
     let warning = body["warnings"][0].as_str().unwrap();
     assert!(warning.starts_with("copy/web, store/web use the database of accounting outside"), "{body}");
+}
+
+#[tokio::test]
+async fn a_gateway_is_changed_and_told() {
+    let simulated = Simulated::new();
+    let router = routes_on(&simulated);
+    let gateway = "/v1/environments/store/gateway";
+    let (_, before) = get(&router, gateway).await;
+    assert_eq!(before, json!({ "environment": "store", "gateway": "per-machine" }));
+    for way in ["host", "web"] {
+        let (status, after) = ask(&router, Method::PUT, gateway, json!({ "gateway": way })).await;
+        assert_eq!((status, &after["gateway"]), (StatusCode::OK, &json!(way)));
+        let (_, body) = get(&router, "/v1/environments/store").await;
+        assert_eq!(body["outside-by"], way);
+        let outside: Vec<bool> =
+            body["machines"].as_array().unwrap().iter().map(|m| m["outside"].is_object()).collect();
+        assert_eq!(outside, [way == "web", false]);
+    }
+    let (status, body) = ask(&router, Method::PUT, gateway, json!({ "gateway": "a machine" })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error_of(body).hint.is_some_and(|hint| hint.contains("per-machine, host")));
 }
 
 #[tokio::test]

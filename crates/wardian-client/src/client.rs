@@ -10,9 +10,9 @@ use wardian_api::{
     wire::{
         AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
         EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
-        Exposure, Fence, FenceRequest, FenceState, HostReport, Image, ImageList, ImportProgress, ImportRequest,
-        Operation, OperationList, RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest,
-        percent::encode,
+        Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostReport, Image, ImageList,
+        ImportProgress, ImportRequest, Operation, OperationList, RestoreRequest, SnapshotList, SnapshotRequest,
+        UnexposeQuery, UpAccepted, UpRequest, percent::encode,
     },
 };
 
@@ -187,6 +187,22 @@ impl Client {
     /// See [`ClientError`].
     pub async fn set_fence(&self, name: &str, fence: Fence) -> Result<FenceState, ClientError> {
         self.transport.ask(Method::PUT, &environment(name, "/fence"), Some(&FenceRequest { fence })).await
+    }
+
+    /// Through whom an environment's machines reach the outside.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn gateway(&self, name: &str) -> Result<GatewayState, ClientError> {
+        self.transport.ask(Method::GET, &environment(name, "/gateway"), NOTHING).await
+    }
+
+    /// Changes that; in effect when this returns. `gateway` is `per-machine`, `host`, or the name of a machine.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_gateway(&self, name: &str, gateway: String) -> Result<GatewayState, ClientError> {
+        self.transport.ask(Method::PUT, &environment(name, "/gateway"), Some(&GatewayRequest { gateway })).await
     }
 
     /// Changes when an environment is removed by itself: so many milliseconds from now, or never.

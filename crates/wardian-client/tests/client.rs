@@ -101,6 +101,9 @@ async fn each_method_asks_its_route() {
     assert_eq!(client.remove_snapshot("store", "cl/ean").await.unwrap_err().kind(), Some(ErrorKind::Invalid));
     assert_eq!(client.set_fence("store", Fence::Sealed).await.unwrap().fence, Fence::Sealed);
     assert_eq!(client.fence("store").await.unwrap().fence, Fence::Sealed);
+    assert_eq!(client.set_gateway("store", "host".to_owned()).await.unwrap().gateway, "host");
+    assert_eq!(client.gateway("store").await.unwrap().gateway, "host");
+    client.set_gateway("store", "per-machine".to_owned()).await.unwrap();
     assert!(client.set_expiry("store", Some(60_000)).await.unwrap().expires.is_some());
     assert_eq!(client.set_expiry("store", None).await.unwrap().expires, None);
     assert!(!client.conflicts(&["store", "copy"]).await.unwrap().conflicts.is_empty());

@@ -14,10 +14,10 @@ use crate::{
     mac::MacAddress,
     name::{EnvironmentName, MachineName, SnapshotName},
     record::Record,
-    spec::{EnvironmentSpec, Fence, IsolationMode, Protocol},
+    spec::{EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
 };
 
-/// An environment. Requests change `desired`, `fence` and `exposed`; its controller changes `phase`.
+/// An environment. Requests change `desired`, `fence`, `gateway` and `exposed`; its controller changes `phase`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRecord {
@@ -38,6 +38,9 @@ pub struct EnvironmentRecord {
     pub identities: IndexMap<MachineName, MachineIdentity>,
     /// What may cross its edge now.
     pub fence: Fence,
+    /// Through whom its machines reach the outside now.
+    #[serde(default, skip_serializing_if = "Gateway::is_per_machine")]
+    pub gateway: Gateway,
     /// The ports that lead inside.
     #[serde(default)]
     pub exposed: Vec<Exposure>,
@@ -81,10 +84,45 @@ impl EnvironmentRecord {
         std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(ports)
     }
 
+    /// Whether that machine has its public address: one at which the lab network may reach it, and from which it may
+    /// reach others. The address is the machine's all the same while it does not.
+    #[must_use]
+    pub fn has_outside(&self, machine: &MachineName) -> bool {
+        self.spec.may_have_outside(machine)
+            && match &self.gateway {
+                Gateway::PerMachine => true,
+                Gateway::Host => false,
+                Gateway::Machine(gateway) => gateway == machine,
+            }
+    }
+
+    /// The address that all machines share on the lab network, when the host is their gateway: the one that is the first
+    /// machine's otherwise.
+    #[must_use]
+    pub fn shared_address(&self) -> Option<Ipv4Addr> {
+        let first = self.identities.values().next().map(|identity| identity.outside.address);
+        first.filter(|_| self.gateway == Gateway::Host)
+    }
+
+    /// Where the exposed ports lead on the lab network, for the host's rules.
+    pub fn doors(&self) -> impl Iterator<Item = Exposure> + '_ {
+        self.exposed.iter().map(|exposure| self.door(exposure))
+    }
+
+    /// Where one of them leads. At an address that several machines share, its number is that of the host's port: two of them
+    /// may listen on the same port inside.
+    #[must_use]
+    pub fn door(&self, exposure: &Exposure) -> Exposure {
+        match self.shared_address() {
+            Some(address) => Exposure { address, port: exposure.at, ..exposure.clone() },
+            None => exposure.clone(),
+        }
+    }
+
     /// Whether that machine has a second interface, on the lab network. One without an outside has none.
     #[must_use]
     pub fn has_second_interface(&self, machine: &MachineName) -> bool {
-        self.has_second_interfaces() && self.spec.has_outside(machine)
+        self.has_second_interfaces() && self.has_outside(machine)
     }
 
     /// Whether machines have a second interface, on the lab network.

@@ -10,8 +10,8 @@ use wardian_model::{
     size::ByteSize,
     span::Span,
     spec::{
-        CloudInit, EnvironmentSpec, Expose, Fence, GenerationId, HttpProbe, IsolationMode, IsolationSpec, Limits,
-        MachineSpec, NetworkSpec, Probe, Protocol, Readiness, Role,
+        CloudInit, EnvironmentSpec, Expose, Fence, Gateway, GenerationId, HttpProbe, IsolationMode, IsolationSpec,
+        Limits, MachineSpec, NetworkSpec, Probe, Protocol, Readiness, Role,
     },
 };
 
@@ -90,9 +90,14 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     let machines = collection::vec((label(), machine()), 0..4);
     let network = (label(), label(), any::<std::net::Ipv4Addr>(), 0_u8..=32);
     let fence = prop_oneof![Just(Fence::Open), Just(Fence::OutOnly), Just(Fence::Sealed)];
-    let isolation = (fence, collection::vec(expose(), 0..3));
-    (label(), machines, network, isolation).prop_map(|(name, machines, (a, b, address, prefix), (fence, expose))| {
-        EnvironmentSpec {
+    let gateway = prop_oneof![
+        Just(Gateway::PerMachine),
+        Just(Gateway::Host),
+        label().prop_map(|name| Gateway::Machine(MachineName::new(name).unwrap())),
+    ];
+    let isolation = (fence, gateway, collection::vec(expose(), 0..3));
+    (label(), machines, network, isolation).prop_map(
+        |(name, machines, (a, b, address, prefix), (fence, gateway, expose))| EnvironmentSpec {
             name: EnvironmentName::new(name).unwrap(),
             machines: machines
                 .into_iter()
@@ -102,10 +107,10 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
                 domain: Domain::new(format!("{a}.{b}")).unwrap(),
                 subnet: Ipv4Net::new(address, prefix).unwrap(),
             },
-            isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, expose },
+            isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, gateway, expose },
             depends_outside: Vec::new(),
-        }
-    })
+        },
+    )
 }
 
 /// The same with everything the checks would refuse taken away.
@@ -130,6 +135,10 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
         }
         before.push(name.clone());
         reachable.extend(machine.role.is_none().then(|| name.clone()));
+    }
+    if spec.isolation.gateway.machine().is_some() {
+        reachable.truncate(1);
+        spec.isolation.gateway = reachable.first().cloned().map_or(Gateway::PerMachine, Gateway::Machine);
     }
     let expose = spec.isolation.expose.drain(..).zip(&reachable);
     spec.isolation.expose = expose.map(|(expose, name)| Expose { machine: name.clone(), at: None, ..expose }).collect();

@@ -22,6 +22,9 @@ use crate::{
 /// The routing table of an environment's namespace that knows the edge alone.
 const OUTWARD_TABLE: u32 = 86;
 
+/// The routing table that knows the machine which forwards for the others.
+const DETOUR_TABLE: u32 = 87;
+
 /// Settings of an environment's namespace. `default` is for the links still to be made.
 const SETTINGS: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
@@ -171,6 +174,8 @@ pub(crate) fn ensure(
     namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;
     open_edge(plan, &mut inside.netlink, second, &edge, &mut changes)
         .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
+    set_detour(plan, &mut inside.netlink, bridge, &mut changes)
+        .map_err(NetworkError::kernel(format!("set the way by the gateway of environment {}", plan.environment)))?;
     taps::pin_all(plan, &mut inside.netlink, bridge, second, &mut changes)?;
 
     let loaded = nft::Loaded::now(&plan.nftables, &inside.netfilter)
@@ -376,6 +381,35 @@ fn open_edge(
     }
     if inside.ensure_mark_rule(plan.edge.outward_mark, OUTWARD_TABLE)? {
         changes.note("set the routing rule");
+    }
+    Ok(())
+}
+
+/// The way by the machine that is the gateway of the others. A stale one is removed: it would be taken by nobody, and mislead who
+/// looks.
+fn set_detour(plan: &NetworkPlan, inside: &mut Netlink, bridge: u32, changes: &mut Changes) -> io::Result<()> {
+    let wanted = plan.detour.map(|detour| Route {
+        destination: Ipv4Net::default(),
+        gateway: Some(detour.by),
+        link: Some(bridge),
+        table: DETOUR_TABLE,
+        metric: 0,
+        kind: RouteType::Unicast,
+    });
+    let there: Vec<Route> = inside.routes()?.into_iter().filter(|route| route.table == DETOUR_TABLE).collect();
+    if let Some(route) = wanted.as_ref().filter(|route| !there.contains(route)) {
+        inside.set_route(route)?;
+        changes.note("set the way by the gateway");
+    }
+    // The one that was replaced is gone already, which is no error.
+    for route in there.iter().filter(|route| wanted.as_ref() != Some(route)) {
+        inside.delete_route(route)?;
+        changes.note("removed a way by a gateway");
+    }
+    if let Some(detour) = plan.detour
+        && inside.ensure_mark_rule(detour.mark, DETOUR_TABLE)?
+    {
+        changes.note("set the routing rule of the gateway");
     }
     Ok(())
 }

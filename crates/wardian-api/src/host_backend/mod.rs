@@ -20,7 +20,7 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{Expose, Fence, Protocol},
+    spec::{Expose, Fence, Gateway, Protocol},
 };
 use wardian_plan::alias::AliasConfig;
 
@@ -95,6 +95,10 @@ impl Backend for HostBackend {
 
     async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal> {
         self.host.set_fence(name, fence).await
+    }
+
+    async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal> {
+        self.host.set_gateway(name, gateway).await
     }
 
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {

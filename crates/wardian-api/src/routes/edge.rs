@@ -1,7 +1,7 @@
-//! Routes of what holds an environment: its fence in space, its expiry in time, and whose it is.
+//! Routes of what holds an environment: its fence and its gateway in space, its expiry in time, and whose it is.
 
 use axum::{Json, extract::State};
-use wardian_model::{Timestamp, name::EnvironmentName};
+use wardian_model::{Timestamp, environment::EnvironmentRecord, name::EnvironmentName, spec::Gateway};
 
 use super::{
     Shared,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::Extras,
-    wire::{ErrorBody, Expiry, ExpiryRequest, Exposure, FenceRequest, FenceState},
+    wire::{ErrorBody, Expiry, ExpiryRequest, Exposure, FenceRequest, FenceState, GatewayRequest, GatewayState},
 };
 
 /// The longest name of an owner, in characters.
@@ -45,6 +45,41 @@ pub(super) async fn set_fence(
 ) -> Result<Json<FenceState>, Failure> {
     app.backend.set_fence(&name, request.fence.into()).await?;
     fence(State(app), Named(name)).await
+}
+
+/// Through whom an environment's machines reach the outside
+#[utoipa::path(get, path = "/v1/environments/{environment}/gateway", tag = "environments",
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = GatewayState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn gateway(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+) -> Result<Json<GatewayState>, Failure> {
+    let (record, _) = app.backend.environment(&name).await?;
+    Ok(Json(gateway_of(&record)))
+}
+
+/// Change through whom an environment's machines reach the outside
+///
+/// In effect when the answer comes. Nothing changes inside; connections with the outside end.
+#[utoipa::path(put, path = "/v1/environments/{environment}/gateway", tag = "environments", request_body = GatewayRequest,
+    params(("environment" = String, Path, description = "Its name")),
+    responses((status = 200, body = GatewayState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn set_gateway(
+    State(app): Shared,
+    Named(name): Named<EnvironmentName>,
+    Sent(request): Sent<GatewayRequest>,
+) -> Result<Json<GatewayState>, Failure> {
+    let gateway: Gateway = request.gateway.parse().map_err(|reason| {
+        Failure::invalid(format!("{:?} can't be a gateway: {reason}", request.gateway))
+            .hint("say per-machine, host, or the name of a machine")
+    })?;
+    let record = app.backend.set_gateway(&name, &gateway).await?;
+    Ok(Json(gateway_of(&record)))
+}
+
+fn gateway_of(record: &EnvironmentRecord) -> GatewayState {
+    GatewayState { environment: record.name.to_string(), gateway: record.gateway.to_string() }
 }
 
 /// Change when an environment is removed by itself

@@ -63,6 +63,9 @@ pub struct EnvironmentDetail {
     pub domain: String,
     /// The gateway inside: the last host address of the subnet.
     pub gateway: String,
+    /// Through whom its machines reach the outside: `per-machine`, `host`, or the name of the machine that forwards for
+    /// the others.
+    pub outside_by: String,
     /// What its network has dropped or answered by a reset since it was made: how many packets, by reason. Empty while it
     /// has no network.
     ///
@@ -303,6 +306,7 @@ impl EnvironmentDetail {
             subnet: record.spec.network.subnet.to_string(),
             domain: record.spec.network.domain.to_string(),
             gateway: record.spec.network.gateway().to_string(),
+            outside_by: record.gateway.to_string(),
             fence_counters: counters.iter().map(|(reason, count)| (reason.replace('_', "-"), *count)).collect(),
             operation,
             lineage,
@@ -325,7 +329,7 @@ impl AddressList {
                 Addresses {
                     machine: name.to_string(),
                     inside: Inside::new(&identity.inside, &record.spec.network.domain),
-                    outside: record.spec.has_outside(name).then(|| (&identity.outside).into()),
+                    outside: record.has_outside(name).then(|| (&identity.outside).into()),
                     alias: names.map(|names| names.stable.to_string()),
                     opaque_alias: names.map(|names| names.opaque.to_string()),
                     exposed: Exposure::of(record, name),

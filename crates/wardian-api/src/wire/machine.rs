@@ -175,7 +175,7 @@ impl MachineDetail {
                 since: phase.and_then(since).map(|at| at.to_string()),
                 ready_after_ms: phase.and_then(ready_after),
                 inside: Inside::new(&identity.inside, &record.spec.network.domain),
-                outside: record.spec.has_outside(name).then(|| (&identity.outside).into()),
+                outside: record.has_outside(name).then(|| (&identity.outside).into()),
                 exposed: Exposure::of(record, name),
             });
         }

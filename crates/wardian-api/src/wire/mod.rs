@@ -39,6 +39,6 @@ pub use machine::{Agent, Inside, MachineDetail, MachinePhase, Outside, SecondInt
 pub use operation::{Operation, OperationKind, OperationList, OperationState, Step, StepState};
 pub use request::{
     CheckResult, CloneRequest, CloneResult, Cloned, Expiry, ExpiryRequest, ExposeRequest, FenceRequest, FenceState,
-    RestoreRequest, UnexposeQuery, UpAccepted, UpRequest,
+    GatewayRequest, GatewayState, RestoreRequest, UnexposeQuery, UpAccepted, UpRequest,
 };
 pub use snapshot::{Snapshot, SnapshotList, SnapshotPhase, SnapshotPlace, SnapshotRequest};

@@ -146,6 +146,24 @@ pub struct FenceState {
     pub exposed: Vec<Exposure>,
 }
 
+/// Change through whom an environment's machines reach the outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GatewayRequest {
+    /// `per-machine`, `host`, or the name of the machine that forwards for the others.
+    pub gateway: String,
+}
+
+/// Through whom an environment's machines reach the outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct GatewayState {
+    /// The environment.
+    pub environment: String,
+    /// `per-machine`, `host`, or the name of the machine that forwards for the others.
+    pub gateway: String,
+}
+
 /// Change when an environment is removed by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -1,7 +1,9 @@
 //! A backend without a host: environments that exist as records only, and operations a test moves on.
 //!
 //! It is shared by the tests of the routes and those of the client.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses its part of it")]
+
+mod records;
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +14,6 @@ use std::{
 use async_trait::async_trait;
 use axum::body::Bytes;
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use serde_json::json;
 use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
     backend::{
@@ -30,10 +31,11 @@ use wardian_model::{
     machine::MachineRecord,
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::{OperationKind, OperationRecord, OperationState},
-    size::ByteSize,
     snapshot::{SnapshotPhase, SnapshotRecord},
-    spec::{Expose, Fence, Protocol},
+    spec::{Expose, Fence, Gateway, Protocol},
 };
+
+pub use records::{CREATED, done, environment, failed, image, name};
 
 type Pair = (EnvironmentRecord, Vec<MachineRecord>);
 
@@ -60,76 +62,6 @@ pub struct State {
 pub struct Simulated {
     state: Mutex<State>,
     events: watch::Sender<Vec<EventRecord>>,
-}
-
-pub const CREATED: &str = "2026-01-02T03:04:05Z";
-
-/// The records of an environment with the machines `web` (ready) and `db` (failed).
-pub fn environment(name: &str, from: Option<&EnvironmentRecord>) -> Pair {
-    let id = EnvironmentId::random();
-    let origin = from.map_or(
-        json!({ "from": "file" }),
-        |source| json!({ "from": "clone", "name": source.name, "id": source.id, "cut": "00000000000000aa" }),
-    );
-    let identity = |number: u8, hostname: &str| {
-        json!({
-            "inside": {
-                "hostname": hostname,
-                "address": format!("192.168.23.{number}"),
-                "mac": format!("02:57:00:00:00:0{number}"),
-                "uuid": "8f3f6c1e-0000-4000-8000-000000000001",
-            },
-            "outside": { "address": format!("10.86.0.{number}"), "mac": format!("02:57:00:01:00:0{number}") },
-            "slot": number,
-        })
-    };
-    let record = json!({
-        "id": id,
-        "name": name,
-        "created": CREATED,
-        "spec": {
-            "name": name,
-            "machines": {
-                "web": { "image": "micro", "hostname": "web-server", "memory": "192 MiB" },
-                "db": { "image": "micro" },
-            },
-            "network": { "domain": "lab.contoso.com" },
-        },
-        "origin": origin,
-        "edge": { "slot": 1, "mac": "02:57:00:02:00:01" },
-        "identities": { "web": identity(1, "web-server"), "db": identity(2, "db") },
-        "fence": "out-only",
-        "exposed": [{ "machine": "web", "port": 80, "protocol": "tcp", "at": 8080, "address": "10.86.0.1" }],
-        "desired": "running",
-        "run": 1,
-        "phase": { "is": "degraded" },
-        "operation": null,
-    });
-    let machine = |machine: &str, phase: serde_json::Value, agent: serde_json::Value| {
-        let record = json!({
-            "environment": name,
-            "environment-id": id,
-            "name": machine,
-            "disk": { "image": "0".repeat(64), "layers": [] },
-            "generation": "8f3f6c1e-0000-4000-8000-000000000002",
-            "run": 1,
-            "phase": phase,
-            "agent": agent,
-        });
-        serde_json::from_value(record).expect("a machine's record")
-    };
-    let process = json!({ "pid": 4711, "start-time": 1 });
-    let ready = json!({ "is": "ready", "process": process, "since": CREATED, "after-ms": 3700 });
-    let problem = json!({ "message": "QEMU ended", "hint": "look at the console", "details": ["last words"] });
-    let machines = vec![
-        machine("web", ready, json!({ "is": "answers", "version": "8.2" })),
-        machine("db", json!({ "is": "failed", "problem": problem }), json!({ "is": "silent" })),
-    ];
-    let mut record: EnvironmentRecord = serde_json::from_value(record).expect("an environment's record");
-    // `json!` sorts its keys; the file's order is web, db.
-    record.spec.machines.reverse();
-    record.identities.reverse();
-    (record, machines)
 }
 
 impl Simulated {
@@ -225,30 +157,6 @@ impl Simulated {
         let state = self.ask()?;
         let there = state.environments.get(environment).is_some_and(|pair| pair.0.identities.contains_key(machine));
         there.then_some(()).ok_or_else(|| Refusal::not_found(format!("there is no machine {environment}/{machine}")))
-    }
-}
-
-pub fn name<T: std::str::FromStr>(text: &str) -> T {
-    text.parse().ok().expect("a name")
-}
-
-pub fn done() -> OperationState {
-    OperationState::Done { at: CREATED.parse().expect("a time") }
-}
-
-pub fn failed(message: &str) -> OperationState {
-    OperationState::Failed { at: CREATED.parse().expect("a time"), problem: Problem::new(message).hint("try again") }
-}
-
-pub fn image(text: &str) -> ImageRecord {
-    ImageRecord {
-        name: name(text),
-        digest: "ab".repeat(32),
-        virtual_size: ByteSize::mib(64),
-        disk_size: ByteSize::mib(8),
-        format: "raw".to_owned(),
-        kernel: true,
-        imported: CREATED.parse::<Timestamp>().expect("a time"),
     }
 }
 
@@ -356,6 +264,11 @@ impl Backend for Host {
         self.environment(name).await?;
         self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.fence = fence);
         Ok(())
+    }
+
+    async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal> {
+        self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.gateway = gateway.clone());
+        Ok(self.environment(name).await?.0)
     }
 
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {

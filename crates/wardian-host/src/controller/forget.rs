@@ -104,7 +104,7 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
     }
     fault::point("forget: files removed");
     // Its addresses and ports are free for others from then on.
-    let closed = |exposures: &[Exposure]| !environment.exposed.iter().any(|exposure| exposures.contains(exposure));
+    let closed = |exposures: &[Exposure]| !environment.doors().any(|door| exposures.contains(&door));
     if !shared.applied.until(|now| closed(&now.exposures)).await {
         return Err("ports of the host still lead to it".into());
     }

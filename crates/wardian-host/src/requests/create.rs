@@ -179,6 +179,7 @@ fn environment(spec: &EnvironmentSpec, origins: &Origins, allocation: Allocation
         edge: allocation.edge,
         identities: allocation.identities,
         fence: spec.isolation.fence,
+        gateway: spec.isolation.gateway.clone(),
         exposed: allocation.exposed,
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.

@@ -2,7 +2,6 @@
 
 use wardian_model::{Timestamp, environment::EnvironmentRecord, name::EnvironmentName};
 
-use super::intent::no_environment;
 use crate::{Host, Refusal};
 
 impl Host {
@@ -12,18 +11,8 @@ impl Host {
     /// # Errors
     /// When there is no such environment, or it is being removed.
     pub async fn set_expiry(&self, name: &EnvironmentName, expires: Option<Timestamp>) -> Result<(), Refusal> {
-        self.changeable(name).await?;
-        let mut changed = false;
-        let written = self
-            .shared
-            .records
-            .update::<EnvironmentRecord>(&EnvironmentRecord::key_of(name), |environment| {
-                changed = environment.expires != expires;
-                environment.expires = expires;
-                changed
-            })
-            .await?;
-        written.ok_or_else(|| no_environment(name))?;
+        let set = |record: &mut EnvironmentRecord| Ok(std::mem::replace(&mut record.expires, expires) != expires);
+        let (_, changed) = self.change(name, set).await?;
         if changed {
             let message = match expires {
                 Some(at) => format!("expires at {at:.0}"),

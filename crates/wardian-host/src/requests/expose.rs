@@ -29,12 +29,9 @@ impl Host {
     pub async fn expose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<Exposure, Refusal> {
         loop {
             let At { mut record, revision } = self.changeable(environment).await?;
-            if !record.spec.has_outside(&wanted.machine) {
-                return Err(Refusal::conflict(format!(
-                    "{environment}/{} is the domain controller, which has no outside to be reached at",
-                    wanted.machine
-                ))
-                .hint("machines of its environment reach it; expose one of them"));
+            if let Err(reason) = record.spec.may_be_exposed(&wanted.machine, &record.gateway) {
+                return Err(Refusal::conflict(format!("{environment}: {reason}"))
+                    .hint("machines of its environment reach it; expose one of them"));
             }
             let present = record.exposed.iter().find(|e| is(e, wanted));
             match (present, wanted.at) {
@@ -63,7 +60,8 @@ impl Host {
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is exposed at {}", exposure.port, exposure.protocol, exposure.at);
                 self.shared.records.say(environment, Some(&exposure.machine), message).await;
-                self.in_effect(&record, |exposures| exposures.contains(&exposure)).await?;
+                let door = record.door(&exposure);
+                self.in_effect(&record, |doors| doors.contains(&door)).await?;
                 return Ok(exposure);
             }
         }
@@ -91,7 +89,8 @@ impl Host {
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is no longer exposed", exposure.port, exposure.protocol);
                 self.shared.records.say(environment, Some(&exposure.machine), message).await;
-                self.in_effect(&record, |exposures| !exposures.contains(&exposure)).await?;
+                let door = record.door(&exposure);
+                self.in_effect(&record, |doors| !doors.contains(&door)).await?;
                 return Ok(());
             }
         }
@@ -112,6 +111,24 @@ impl Host {
                 record.name
             ))
             .hint("it will be as soon as the host gets to it; the daemon's log says what is in the way")),
+        }
+    }
+
+    /// Changes what a request may change of an environment. Gives the record as it is then, and whether `change` changed it.
+    pub(super) async fn change(
+        &self,
+        name: &EnvironmentName,
+        mut change: impl FnMut(&mut EnvironmentRecord) -> Result<bool, Refusal>,
+    ) -> Result<(EnvironmentRecord, bool), Refusal> {
+        loop {
+            let At { mut record, revision } = self.changeable(name).await?;
+            if !change(&mut record)? {
+                return Ok((record, false));
+            }
+            let transaction = Transaction::new().unchanged(record.key(), revision).put_json(record.key(), &record)?;
+            if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
+                return Ok((record, true));
+            }
         }
     }
 

@@ -4,7 +4,6 @@ use wardian_model::{environment::EnvironmentRecord, name::EnvironmentName, spec:
 
 use wardian_network::NetworkError;
 
-use super::intent::no_environment;
 use crate::{Host, Refusal, refusal::problem};
 
 impl Host {
@@ -13,18 +12,8 @@ impl Host {
     /// # Errors
     /// When there is no such environment, or the change is not in effect in time.
     pub async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal> {
-        self.changeable(name).await?;
-        let mut changed = false;
-        let written = self
-            .shared
-            .records
-            .update::<EnvironmentRecord>(&EnvironmentRecord::key_of(name), |environment| {
-                changed = environment.fence != fence;
-                environment.fence = fence;
-                changed
-            })
-            .await?;
-        let record = written.ok_or_else(|| no_environment(name))?;
+        let set = |record: &mut EnvironmentRecord| Ok(std::mem::replace(&mut record.fence, fence) != fence);
+        let (record, changed) = self.change(name, set).await?;
         if changed {
             self.shared.records.say(name, None, format!("fence is {fence}")).await;
         }

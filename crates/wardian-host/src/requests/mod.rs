@@ -6,6 +6,7 @@ mod expiry;
 mod expose;
 mod fence;
 mod file;
+mod gateway;
 mod guest;
 pub(crate) mod images;
 mod intent;

@@ -10,7 +10,7 @@ use crate::{
     mac::MacAddress,
     name::MachineName,
     size::ByteSize,
-    spec::{EnvironmentSpec, Fence, MachineSpec, Role},
+    spec::{EnvironmentSpec, Fence, GatewayError, MachineSpec, Role},
 };
 
 mod network;
@@ -87,6 +87,7 @@ pub fn check(spec: &EnvironmentSpec) -> Vec<Finding> {
     roles(spec, &mut found);
     graph::check(spec, &mut found);
     network::check(spec, &mut found);
+    gateway(spec, &mut found);
     exposed(spec, &mut found);
     dependencies(spec, &mut found);
     found
@@ -170,6 +171,20 @@ fn roles(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
     }
 }
 
+fn gateway(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    let path = "isolation/gateway";
+    found.extend(match spec.may_have_gateway(&spec.isolation.gateway) {
+        Ok(()) => None,
+        Err(GatewayError::NoSuchMachine(machine)) => Some(unknown_machine(spec, path.to_owned(), &machine)),
+        Err(reason @ GatewayError::NoOutside(_)) => {
+            Some(Finding::error(path, reason.to_string()).hint("choose another machine, host or per-machine"))
+        }
+        Err(reason @ GatewayError::SecondInterfaces) => {
+            Some(Finding::error(path, reason.to_string()).hint("remove the gateway, or the mode dual-interface"))
+        }
+    });
+}
+
 /// What is outside is the same for every clone: many a lab disaster began there.
 fn dependencies(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
     let own = spec.depends_outside.iter().enumerate().map(|(n, what)| (format!("depends-outside/{n}"), what));
@@ -199,9 +214,9 @@ fn exposed(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
             found.push(unknown_machine(spec, path, &expose.machine));
             continue;
         }
-        if !spec.has_outside(&expose.machine) {
-            let message = format!("{} is the domain controller, which has no outside to be reached at", expose.machine);
-            found.push(Finding::error(&path, message).hint("remove the port; machines of the environment reach it"));
+        if let Err(reason) = spec.may_be_exposed(&expose.machine, &spec.isolation.gateway) {
+            let finding = Finding::error(&path, reason.to_string());
+            found.push(finding.hint("remove the port; machines of the environment reach it"));
             continue;
         }
         if ports.insert((&expose.machine, expose.port, expose.protocol), n).is_some() {

@@ -7,7 +7,7 @@ use crate::{
     name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
     size::ByteSize,
     span::Span,
-    spec::{Expose, Readiness},
+    spec::{Expose, Gateway, Readiness},
 };
 
 /// Says why a value is none of a type.
@@ -187,6 +187,10 @@ static ISOLATION: Shape = Shape::Table {
     keys: &[
         key("mode", &Shape::Word { words: &["two-way-nat", "dual-interface"], later: &["none"] }),
         key("fence", &Shape::Word { words: &["open", "out-only", "sealed"], later: &[] }),
+        key(
+            "gateway",
+            &Shape::Text { wants: "per-machine, host or the name of a machine", check: Value::fits::<Gateway> },
+        ),
         key(
             "expose",
             &Shape::List { of: &Shape::Text { wants: "a port, as in web:80", check: Value::fits::<Expose> } },

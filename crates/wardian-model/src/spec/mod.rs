@@ -4,6 +4,7 @@
 //! together (graph of starts, addresses in the subnet) is for [`crate::file`].
 
 mod expose;
+mod gateway;
 mod readiness;
 
 use std::net::Ipv4Addr;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use expose::{Expose, ExposeError, Protocol};
+pub use gateway::{Gateway, GatewayError, UnreachableError};
 pub use readiness::{HttpProbe, Probe, Readiness};
 
 use crate::{
@@ -126,10 +128,9 @@ impl EnvironmentSpec {
         self.machines.iter().find(|(_, machine)| machine.role == Some(Role::DomainController)).map(|(name, _)| name)
     }
 
-    /// Whether a machine of this name has an outside: an address at which the lab network may reach it, and from which
-    /// it may reach others.
+    /// Whether a machine of this name may have an outside at all: ways to reach others there, and to be reached.
     #[must_use]
-    pub fn has_outside(&self, machine: &MachineName) -> bool {
+    pub fn may_have_outside(&self, machine: &MachineName) -> bool {
         self.machines.get(machine).is_none_or(|spec| spec.role != Some(Role::DomainController))
     }
 }
@@ -220,6 +221,9 @@ pub struct IsolationSpec {
     /// What may cross the edge.
     #[serde(default)]
     pub fence: Fence,
+    /// Through whom: `per-machine`, `host`, or a machine that forwards for the others.
+    #[serde(default, skip_serializing_if = "Gateway::is_per_machine")]
+    pub gateway: Gateway,
     /// Ports that may be reached from outside even when the fence is `out-only`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expose: Vec<Expose>,

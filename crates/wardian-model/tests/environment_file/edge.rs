@@ -95,7 +95,7 @@ fn a_domain_controller_has_no_outside() {
     let text = "name: store\nmachines:\n  dc: { image: samba, role: domain-controller }\n  web: { image: micro }\n";
     let spec = file(text).spec;
     assert_eq!(spec.domain_controller().map(|name| name.as_str()), Some("dc"));
-    let outside: Vec<bool> = spec.machines.keys().map(|name| spec.has_outside(name)).collect();
+    let outside: Vec<bool> = spec.machines.keys().map(|name| spec.may_have_outside(name)).collect();
     assert_eq!(outside, [false, true]);
 }
 

@@ -1,6 +1,8 @@
 //! A host, guests and the rest of the world, each a network namespace of its own. Nothing outside of them is touched.
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part
 
+pub mod talk;
+
 use std::{
     fs::{self, File},
     future::Future,
@@ -90,7 +92,7 @@ impl Host {
     }
 
     pub async fn lab(&self, records: &[&EnvironmentRecord]) {
-        let exposures: Vec<_> = records.iter().flat_map(|r| r.exposed.clone()).collect();
+        let exposures: Vec<_> = records.iter().flat_map(|r| r.doors()).collect();
         self.network.ensure_lab(&lab(&LabConfig::default(), &exposures)).await.unwrap();
     }
 

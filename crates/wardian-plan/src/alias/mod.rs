@@ -214,7 +214,7 @@ impl Aliases {
 
 /// By which the outside reaches a machine, if it may.
 fn outside_address(record: &EnvironmentRecord, machine: &MachineName, identity: &MachineIdentity) -> Option<IpAddr> {
-    record.spec.has_outside(machine).then(|| identity.outside.address.into())
+    record.has_outside(machine).then(|| identity.outside.address.into())
 }
 
 /// 64 bits: among all machines a store ever has, no two get the same.

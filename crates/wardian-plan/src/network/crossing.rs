@@ -7,6 +7,10 @@
 //! * A TCP segment of a connection that conntrack doesn't know (a clone inherited it, or it was forgotten) is never taken
 //!   for a new one; its sender is told by a reset. `wardian-network` sets `nf_conntrack_tcp_loose` to 0 for this: without,
 //!   conntrack would pick the connection up in its middle. Nothing of the kind leaves a sealed environment.
+//! * Where machines have no addresses of their own, they share one: it leads inside at exposed ports only, by the number that
+//!   the port has at the host.
+//! * Where a machine is the gateway of the others, what they send outwards is sent to it instead, before anything else sees it:
+//!   connection tracking too, which never sees the answers. Their own router stays this gateway, so nobody inside is told.
 //! * A domain controller has no outside: it is in none of the maps, and what comes from it or is meant for it is dropped
 //!   before anything else is asked, and counted as the fence's.
 //! * Nothing leaves with an address that isn't public, whatever the rules above may have missed.
@@ -16,15 +20,16 @@
 //!
 //! Whatever is dropped is counted under its reason.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use wardian_model::{
     environment::{EnvironmentRecord, MachineIdentity},
-    spec::Fence,
+    name::MachineName,
+    spec::{Fence, Protocol},
 };
 
 use super::{
-    environment::{BRIDGE, EDGE, OUTWARD},
+    environment::{BRIDGE, DETOUR, EDGE, OUTWARD},
     text::{Table, rules},
 };
 
@@ -38,15 +43,43 @@ pub(super) const UNKNOWN: &str =
 pub(super) const EXPOSED: &str = "meta l4proto { tcp, udp, icmp } \
      ct reply ip saddr . ct reply protocol . ct reply proto-src @exposed";
 
-/// The machines that have an outside.
+/// The machines that have a public address of their own.
 pub(super) fn outsiders(record: &EnvironmentRecord) -> impl Iterator<Item = &MachineIdentity> {
-    record.identities.iter().filter(|(name, _)| record.spec.has_outside(name)).map(|(_, identity)| identity)
+    record.identities.iter().filter(|(name, _)| record.has_outside(name)).map(|(_, identity)| identity)
+}
+
+/// The public addresses of an environment whose machines have one interface each.
+pub(super) fn public(record: &EnvironmentRecord) -> impl Iterator<Item = Ipv4Addr> {
+    outsiders(record).map(|i| i.outside.address).chain(record.shared_address())
+}
+
+/// The machines that have no way out but by a machine that is the gateway.
+fn behind(record: &EnvironmentRecord) -> impl Iterator<Item = &MachineIdentity> {
+    let is_behind = |name: &MachineName| record.spec.may_have_outside(name) && !record.has_outside(name);
+    let some = record.gateway.machine().is_some();
+    record.identities.iter().filter(move |(name, _)| some && is_behind(name)).map(|(_, identity)| identity)
+}
+
+/// Inside and public addresses of the machines that reach the outside from here.
+fn leaving(record: &EnvironmentRecord) -> impl Iterator<Item = (Ipv4Addr, Ipv4Addr)> {
+    let shared = record.shared_address();
+    record.identities.iter().filter_map(move |(name, identity)| {
+        let own = record.has_outside(name).then_some(identity.outside.address);
+        let public = own.or(shared.filter(|_| record.spec.may_have_outside(name)))?;
+        Some((identity.inside.address, public))
+    })
 }
 
 /// `table inet wardian`.
 pub(super) fn table(record: &EnvironmentRecord) -> String {
     let machines = || record.identities.values();
-    let both = |from: fn(&MachineIdentity) -> String| outsiders(record).map(from);
+    let doors = |protocol: Protocol| {
+        let shared = record.shared_address().is_some();
+        record.exposed.iter().filter(move |e| shared && e.protocol == protocol).filter_map(|e| {
+            let address = record.identities.get(&e.machine)?.inside.address;
+            Some(format!("{} : {address} . {}", e.at, e.port))
+        })
+    };
     let exposed = record.exposed.iter().filter_map(|e| {
         let address = record.identities.get(&e.machine)?.inside.address;
         Some(format!("{address} . {} . {}", e.protocol, e.port))
@@ -60,27 +93,44 @@ pub(super) fn table(record: &EnvironmentRecord) -> String {
             "map",
             "public_of",
             "ipv4_addr : ipv4_addr",
-            both(|i| format!("{} : {}", i.inside.address, i.outside.address)),
+            leaving(record).map(|(inside, public)| format!("{inside} : {public}")),
         )
         .collection(
             "map",
             "private_of",
             "ipv4_addr : ipv4_addr",
-            both(|i| format!("{} : {}", i.outside.address, i.inside.address)),
+            outsiders(record).map(|i| format!("{} : {}", i.outside.address, i.inside.address)),
         )
-        .collection("set", "private", "ipv4_addr", machines().map(|i| i.inside.address.to_string()))
-        .collection("set", "public", "ipv4_addr", both(|i| i.outside.address.to_string()))
+        .collection("set", "private", "ipv4_addr", machines().map(|i| i.inside.address))
+        .collection("set", "leaving", "ipv4_addr", leaving(record).map(|(inside, _)| inside))
+        .collection("set", "behind", "ipv4_addr", behind(record).map(|i| i.inside.address))
+        .collection("set", "public", "ipv4_addr", public(record))
+        .collection("set", "shared", "ipv4_addr", record.shared_address())
+        .collection("map", "tcp_doors", "inet_service : ipv4_addr . inet_service", doors(Protocol::Tcp))
+        .collection("map", "udp_doors", "inet_service : ipv4_addr . inet_service", doors(Protocol::Udp))
         .collection("set", "exposed", "ipv4_addr . inet_proto . inet_service", exposed);
-    let table = translation(table, record);
+    let table = translation(detour(table, record), record);
     let table = forward(table, record);
     let table = gateway(table, record);
     last_guard(table, record.fence).render()
+}
+
+/// What the machines behind another one send outwards goes to that one, by a route of its own.
+fn detour(table: Table, record: &EnvironmentRecord) -> Table {
+    let subnet = record.spec.network.subnet.trunc();
+    let outwards = format!("ip daddr != {subnet} ip daddr != @public fib daddr type unicast");
+    table.chain(
+        "detour",
+        "filter hook prerouting priority raw; policy accept",
+        &rules![format!("iifname \"{BRIDGE}\" ip saddr @behind {outwards} meta mark set {DETOUR:#x} notrack")],
+    )
 }
 
 /// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this way.
 fn translation(table: Table, record: &EnvironmentRecord) -> Table {
     let subnet = record.spec.network.subnet.trunc();
     let gateway = record.spec.network.gateway();
+    let shared = format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} ip daddr @shared");
     table
         .chain(
             "overlap",
@@ -93,7 +143,11 @@ fn translation(table: Table, record: &EnvironmentRecord) -> Table {
         .chain(
             "inward",
             "nat hook prerouting priority dstnat; policy accept",
-            &rules![format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} dnat ip to ip daddr map @private_of")],
+            &rules![
+                format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} dnat ip to ip daddr map @private_of"),
+                format!("{shared} meta l4proto tcp dnat ip to tcp dport map @tcp_doors"),
+                format!("{shared} meta l4proto udp dnat ip to udp dport map @udp_doors"),
+            ],
         )
         .chain(
             "outward",
@@ -102,6 +156,7 @@ fn translation(table: Table, record: &EnvironmentRecord) -> Table {
                 format!("oifname \"{EDGE}\" snat ip to ip saddr map @public_of"),
                 format!("oifname \"{BRIDGE}\" ct mark {OUTWARD:#x} snat ip to {gateway}"),
                 format!("oifname \"{BRIDGE}\" ct status dnat snat ip to ip saddr map @public_of"),
+                format!("oifname \"{BRIDGE}\" ct status dnat ip saddr @behind snat ip to {gateway}"),
             ],
         )
 }
@@ -113,29 +168,31 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
     let mut rules = Vec::new();
-    for (name, identity) in record.identities.iter().filter(|(name, _)| !record.spec.has_outside(name)) {
+    for (name, identity) in record.identities.iter().filter(|(name, _)| !record.spec.may_have_outside(name)) {
         let address = identity.inside.address;
         rules.push(format!("ip saddr {address} counter name fence_out drop comment \"{name} has no outside\""));
         rules.push(format!("ip daddr {address} counter name fence_in drop comment \"{name} has no outside\""));
     }
+    // As the frame came; a machine that is the gateway sends it on, or doesn't.
+    rules.push(format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" meta mark {DETOUR:#x} accept"));
     rules.push(format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset"));
     rules.push("ct state invalid counter name invalid drop".into());
     match record.fence {
         Fence::Sealed => {}
         Fence::Open | Fence::OutOnly => {
             rules.push(clamp.into());
-            rules.push(format!("{out} ct direction original ip saddr @private accept"));
+            rules.push(format!("{out} ct direction original ip saddr @leaving accept"));
             rules.push(format!("{inward} ct direction reply ct state established,related accept"));
         }
     }
     match record.fence {
         Fence::Sealed => {}
         Fence::Open => {
-            rules.push(format!("{out} ct direction reply ip saddr @private accept"));
+            rules.push(format!("{out} ct direction reply ip saddr @leaving accept"));
             rules.push(format!("{inward} ct direction original ct status dnat accept"));
         }
         Fence::OutOnly => {
-            rules.push(format!("{out} ct direction reply ip saddr @private {EXPOSED} accept"));
+            rules.push(format!("{out} ct direction reply ip saddr @leaving {EXPOSED} accept"));
             rules.push(format!("{inward} ct direction original ct status dnat {EXPOSED} accept"));
         }
     }

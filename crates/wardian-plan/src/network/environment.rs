@@ -3,7 +3,8 @@
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
 
 use super::{
-    BridgePlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins, second,
+    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins,
+    second,
 };
 use ipnet::Ipv4Net;
 
@@ -17,6 +18,8 @@ pub(super) const BRIDGE: &str = "br0";
 pub(super) const EDGE: &str = "edge";
 /// The mark of packets that must go out by the edge.
 pub(super) const OUTWARD: u32 = 0x5744;
+/// The mark of packets that go to the machine that is the gateway.
+pub(super) const DETOUR: u32 = 0x5745;
 
 /// In seconds. An answer never changes, so a long lease only spares traffic; a day is what clients expect.
 pub(super) const LEASE: u32 = 86_400;
@@ -71,9 +74,10 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         }
     }
 
+    let router = record.gateway.machine();
     let second = second::plan(record, lab);
     let nftables = match &second {
-        None => crossing::table(record) + &pins::table(&taps),
+        None => crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet))),
         Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
     };
     NetworkPlan {
@@ -90,7 +94,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             lab_bridge: lab.bridge.clone(),
             mac: record.edge.mac,
             addresses: match second {
-                None => crossing::outsiders(record).map(|i| i.outside.address).collect(),
+                None => crossing::public(record).collect(),
                 Some(_) => Vec::new(),
             },
             lab: lab.prefix.trunc(),
@@ -122,6 +126,9 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             hosts,
             forward: record.fence != Fence::Sealed,
         },
+        detour: router
+            .and_then(|router| record.identities.get(router))
+            .map(|router| DetourPlan { mark: DETOUR, by: router.inside.address }),
         nftables,
         taps,
         second,

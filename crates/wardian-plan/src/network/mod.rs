@@ -62,6 +62,9 @@ pub struct NetworkPlan {
     pub taps: Vec<TapPlan>,
     /// Where it meets the lab network.
     pub edge: EdgePlan,
+    /// The way by a machine that is the gateway of the others, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detour: Option<DetourPlan>,
     /// What its DHCP server says.
     pub dhcp: DhcpPlan,
     /// What its DNS server says.
@@ -135,7 +138,8 @@ pub struct EdgePlan {
     pub lab_bridge: String,
     /// The inner end's hardware address: the only one the lab network ever sees of this environment.
     pub mac: MacAddress,
-    /// The public addresses, one per machine that has an outside; none where machines have them on interfaces of their own.
+    /// The public addresses: one per machine that has an outside of its own, or the one that all share; none where machines have
+    /// them on interfaces of their own.
     pub addresses: Vec<Ipv4Addr>,
     /// The lab network, for the on-link route.
     pub lab: Ipv4Net,
@@ -145,6 +149,15 @@ pub struct EdgePlan {
     pub mtu: u16,
     /// Packets with this mark are routed to the edge even when an address inside has the same number; see `crossing`.
     pub outward_mark: u32,
+}
+
+/// How packets get to the machine that forwards them outwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DetourPlan {
+    /// The mark of packets that take it; see `crossing`.
+    pub mark: u32,
+    /// The machine's address inside.
+    pub by: Ipv4Addr,
 }
 
 impl NetworkPlan {

@@ -3,11 +3,15 @@
 //! Every frame a tap sends must carry its machine's hardware address and its machine's IPv4 address, in the frame, in
 //! ARP and in IPv4. This includes the gateway's: nobody can take its place. IPv6 waits until environments have it.
 //!
+//! A machine that is the gateway of the others brings them what the outside said, so its packets may come from any address
+//! that is not one of the subnet; as another machine, or as the gateway, it can't speak either.
+//!
 //! Both names a machine's tap can have are pinned; which of two taps passes frames is a setting of the switch's ports.
 
 use std::fmt::Display;
 
-use wardian_model::spec::Fence;
+use ipnet::Ipv4Net;
+use wardian_model::{name::MachineName, spec::Fence};
 
 use super::{
     SecondPlan, TapPlan,
@@ -21,9 +25,9 @@ use super::{
 /// the bridge gives to every port. So it is stopped here.
 pub const PARKED_GROUP: u32 = 0x5744;
 
-/// `table bridge wardian`.
-pub(super) fn table(taps: &[TapPlan]) -> String {
-    let rules = Rules::default();
+/// `table bridge wardian`, with the machine that is the gateway of the others, and the subnet it is in.
+pub(super) fn table(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>) -> String {
+    let rules = Rules { router, ..Rules::default() };
     render(taps.iter(), rules)
 }
 
@@ -70,6 +74,7 @@ pub(super) fn table_with_second(taps: &[TapPlan], second: &SecondPlan, fence: Fe
         // The DHCP server speaks to everybody; it isn't the lab network's.
         output: Vec::from(rules![format!("oifname {port} drop")]),
         second: Some((second, from_lab, fenced)),
+        router: None,
     };
     render(taps.iter().chain(&second.taps), rules)
 }
@@ -77,6 +82,7 @@ pub(super) fn table_with_second(taps: &[TapPlan], second: &SecondPlan, fence: Fe
 /// What second interfaces add to the rules.
 #[derive(Default)]
 struct Rules<'a> {
+    router: Option<(&'a MachineName, Ipv4Net)>,
     first: Vec<String>,
     input: Vec<String>,
     output: Vec<String>,
@@ -105,6 +111,17 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
     let mut output = more.output;
     output.push(format!("oifgroup {PARKED_GROUP} counter name parked drop"));
 
+    let routers = taps.clone().filter(|tap| more.router.is_some_and(|(router, _)| *router == tap.machine));
+    let mut check_ip = Vec::from(rules![
+        "udp sport 67 udp dport 68 counter name rogue_dhcp drop",
+        "iifname . ip saddr @addresses accept",
+        "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
+    ]);
+    if let Some((_, subnet)) = more.router {
+        check_ip.push(format!("iifname @routers ip saddr != {subnet} accept"));
+    }
+    check_ip.push("counter name forged_address drop".into());
+
     let mut table = Table::new("bridge", "wardian")
         .counters(&["forged_mac", "forged_arp", "forged_address", "rogue_dhcp", "ipv6", "other", "parked"])
         .collection("set", "macs", "ifname . ether_addr", each(taps.clone(), |t| t.mac))
@@ -125,15 +142,8 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
                 "counter name forged_arp drop",
             ],
         )
-        .part(
-            "check_ip",
-            &rules![
-                "udp sport 67 udp dport 68 counter name rogue_dhcp drop",
-                "iifname . ip saddr @addresses accept",
-                "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
-                "counter name forged_address drop",
-            ],
-        );
+        .collection("set", "routers", "ifname", routers.flat_map(|t| t.names().map(|name| format!("\"{name}\""))))
+        .part("check_ip", &check_ip);
     if let Some((second, from_lab, fenced)) = more.second {
         table = table
             .collection(

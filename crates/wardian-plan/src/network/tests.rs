@@ -105,6 +105,30 @@ fn rules_for_each_fence() {
 }
 
 #[test]
+fn rules_for_each_gateway() {
+    for gateway in ["host", "m0"] {
+        let mut record = store("out-only");
+        record.gateway = gateway.parse().unwrap();
+        let plan = environment(&record, &LabConfig::default());
+        nft_check(&plan.nftables).unwrap();
+        insta::assert_snapshot!(format!("rules_gateway_{gateway}"), plan.nftables);
+    }
+}
+
+#[test]
+fn machines_without_an_address_of_their_own_are_not_on_the_lab_network() {
+    let addresses = |gateway: &str| {
+        let mut record = store("open");
+        record.gateway = gateway.parse().unwrap();
+        let plan = environment(&record, &LabConfig::default());
+        (plan.edge.addresses.len(), plan.detour.map(|detour| detour.by.to_string()))
+    };
+    assert_eq!(addresses("per-machine"), (2, None));
+    assert_eq!(addresses("host"), (1, None));
+    assert_eq!(addresses("m1"), (1, Some("192.168.23.2".to_owned())));
+}
+
+#[test]
 fn the_plan_of_an_environment_with_second_interfaces() {
     let plan = NetworkPlan { nftables: String::new(), ..environment(&dual(store("out-only")), &LabConfig::default()) };
     insta::assert_json_snapshot!(plan);

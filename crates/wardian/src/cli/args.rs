@@ -2,18 +2,22 @@
 //!
 //! What a command does is for the module of its name; how targets are written is for [`super::target`].
 
-use std::{num::NonZeroU16, path::PathBuf};
+mod edge;
+mod guest;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use wardian_model::{
-    name::{EnvironmentName, ImageName, MachineName, SnapshotName},
+    name::{EnvironmentName, ImageName, SnapshotName},
     span::Span,
 };
 
-use super::target::{
-    CloneSource, ExpiryTime, HostAddress, Location, MachineTarget, PortTarget, SnapshotTarget, clone_count, expiry,
-};
+use super::target::{CloneSource, ExpiryTime, HostAddress, SnapshotTarget, clone_count, expiry};
+pub(crate) use edge::{Addresses, Expose, Fence, Gateway};
+pub(crate) use guest::{Console, Copy, Exec};
+
 use crate::config::{Accelerator, LabPrefix, Zone};
 
 const AFTER_HELP: &str = "\
@@ -106,6 +110,8 @@ pub(crate) enum Command {
     Addresses(Addresses),
     /// Say or change what may cross an environment's edge
     Fence(Fence),
+    /// Say or change through whom an environment's machines reach the outside
+    Gateway(Gateway),
     /// Let the outside reach a port of a machine
     Expose(Expose),
     /// Run a command in a machine, through its guest agent
@@ -342,133 +348,6 @@ pub(crate) struct Expire {
     /// How long from now, as in 8h, 90m or 2d; or never
     #[arg(value_name = "TIME|never")]
     pub(crate) when: ExpiryTime,
-}
-
-/// `fence`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Addresses stay, and so do connections inside. What is allowed then is printed in one line.
-
-Examples:
-  wardian fence store             says what is allowed now
-  wardian fence store sealed")]
-pub(crate) struct Fence {
-    /// The environment
-    #[arg(value_name = "ENV")]
-    pub(crate) environment: EnvironmentName,
-    /// What may cross the edge from now on; without it, the present fence is shown
-    #[arg(value_name = "MODE")]
-    pub(crate) mode: Option<FenceMode>,
-}
-
-/// What may cross an environment's edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FenceMode {
-    /// Connections both ways
-    Open,
-    /// Connections from inside; from outside only to exposed ports
-    OutOnly,
-    /// Nothing
-    Sealed,
-}
-
-impl From<FenceMode> for wardian_api::wire::Fence {
-    fn from(mode: FenceMode) -> Self {
-        match mode {
-            FenceMode::Open => Self::Open,
-            FenceMode::OutOnly => Self::OutOnly,
-            FenceMode::Sealed => Self::Sealed,
-        }
-    }
-}
-
-/// `addresses`.
-#[derive(Debug, Args)]
-pub(crate) struct Addresses {
-    /// The environment
-    #[arg(value_name = "ENV")]
-    pub(crate) environment: EnvironmentName,
-    /// Only this machine
-    #[arg(value_name = "MACHINE")]
-    pub(crate) machine: Option<MachineName>,
-}
-
-/// `expose`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  wardian expose store/web:80
-  wardian expose store/web:80 --at 8080
-  wardian expose store/dns:53/udp --remove")]
-pub(crate) struct Expose {
-    /// The machine and its port; TCP unless /udp
-    #[arg(value_name = "ENV/MACHINE:PORT[/udp]")]
-    pub(crate) target: PortTarget,
-    /// The port of the host that leads there; a free one is chosen without
-    #[arg(long, value_name = "PORT", conflicts_with = "remove")]
-    pub(crate) at: Option<NonZeroU16>,
-    /// Close it again
-    #[arg(long)]
-    pub(crate) remove: bool,
-}
-
-/// `exec`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The command's output is passed on, and wardian ends with its exit status, or with 128 + N when signal N ended it.
-When the command could not be run at all, wardian says why and ends with 1.
-
-Example:
-  wardian exec store/web -- sh -c 'uptime; df -h'")]
-pub(crate) struct Exec {
-    /// The machine
-    #[arg(value_name = "ENV/MACHINE")]
-    pub(crate) target: MachineTarget,
-    /// Pass standard input on, up to its end
-    #[arg(short, long)]
-    pub(crate) interactive: bool,
-    /// How long the command may take, as in 90s or 5m; 60s by default
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<Span>,
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
-}
-
-/// `console`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-What the console printed last comes first. Detach with ctrl-]. When standard input is not a terminal, what the
-console prints is passed on until it ends.")]
-pub(crate) struct Console {
-    /// The machine
-    #[arg(value_name = "ENV/MACHINE")]
-    pub(crate) target: MachineTarget,
-    /// Only print what the console printed last, and end
-    #[arg(long)]
-    pub(crate) tail: bool,
-}
-
-/// `cp`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-One side is ENV/MACHINE:PATH with an absolute PATH, the other a local path (write ./a/b:c for a local name with a
-colon). A destination that is a folder, or ends in /, keeps the file's name. Permission bits are kept.
-
-Examples:
-  wardian cp site.tar store/web:/tmp/
-  wardian cp store/web:/var/log/messages .
-  wardian cp -r site store/web:/srv")]
-pub(crate) struct Copy {
-    /// What to copy
-    #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
-    pub(crate) source: Location,
-    /// Where to
-    #[arg(value_name = "DST", value_hint = ValueHint::AnyPath)]
-    pub(crate) destination: Location,
-    /// Copy a folder with all it contains (the machine needs `tar`)
-    #[arg(short, long)]
-    pub(crate) recursive: bool,
 }
 
 /// `image …`.

@@ -64,13 +64,16 @@ pub(crate) async fn run(session: &Session, arguments: args::CloneEnvironment) ->
     if refused { Err(Failure::Exit(1)) } else { Ok(()) }
 }
 
-/// How the machines of a clone that have an outside are reached, in one line.
+/// How the machines of a clone that can be reached are, in one line.
 fn reached(detail: &EnvironmentDetail) -> String {
     let machine = |machine: &wardian_api::wire::MachineDetail| {
-        let address = &machine.outside.as_ref()?.address;
-        Some(match machine.exposed.as_slice() {
-            [] => format!("{} {address}", machine.name),
-            ports => format!("{} {address} (port {} of this host)", machine.name, exposed(ports)),
+        let address = machine.outside.as_ref().map(|outside| format!(" {}", outside.address));
+        Some(match (address, machine.exposed.as_slice()) {
+            (None, []) => return None,
+            (Some(address), []) => format!("{}{address}", machine.name),
+            (address, ports) => {
+                format!("{}{} (port {} of this host)", machine.name, address.unwrap_or_default(), exposed(ports))
+            }
         })
     };
     let machines = detail.machines.iter().filter_map(machine).collect::<Vec<_>>().join(", ");
@@ -91,6 +94,9 @@ mod tests {
     fn a_clone_says_in_one_line_how_it_is_reached() {
         let mut detail = detail();
         insta::assert_snapshot!(reached(&detail), @"store: web 10.86.0.1 (port 80 at 20000 of this host), db 10.86.0.2; from outside exposed ports only");
+        detail.machines[0].outside = None;
+        insta::assert_snapshot!(reached(&detail), @"store: web (port 80 at 20000 of this host), db 10.86.0.2; from outside exposed ports only");
+        let mut detail = super::super::fixtures::detail();
         detail.summary.fence = Fence::Open;
         detail.machines[0].exposed.clear();
         insta::assert_snapshot!(reached(&detail), @"store: web 10.86.0.1, db 10.86.0.2");

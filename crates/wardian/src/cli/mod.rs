@@ -22,6 +22,7 @@ mod failure;
 mod fence;
 #[cfg(test)]
 mod fixtures;
+mod gateway;
 mod generate;
 mod host;
 mod image;
@@ -116,6 +117,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Conflicts(arguments) => conflicts::run(session, arguments).await,
         Command::Expire(arguments) => expire::run(session, arguments).await,
         Command::Fence(arguments) => fence::run(session, arguments).await,
+        Command::Gateway(arguments) => gateway::run(session, arguments).await,
         Command::Addresses(arguments) => addresses::run(session, arguments).await,
         Command::Expose(arguments) => expose::run(session, arguments).await,
         Command::Exec(arguments) => exec::run(session, arguments).await,

@@ -135,6 +135,9 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     let mut text = format!("{}: {}", summary.name, style.word(summary.phase.word()));
     let _ = write!(text, ", {} of {} machines ready", summary.machines_ready, summary.machines_total);
     let _ = write!(text, ", fence {}", summary.fence.word());
+    if detail.outside_by != "per-machine" {
+        let _ = write!(text, ", way out by {}", detail.outside_by);
+    }
     if let Some(seconds) = since(&summary.created, now) {
         let _ = write!(text, ", {} old", age(seconds));
     }

@@ -1,0 +1,98 @@
+//! The arguments of what is between an environment and the outside: fence, gateway, addresses, exposed ports.
+
+use std::num::NonZeroU16;
+
+use clap::{Args, ValueEnum};
+use wardian_model::name::{EnvironmentName, MachineName};
+
+use crate::cli::target::PortTarget;
+
+/// `fence`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Addresses stay, and so do connections inside. What is allowed then is printed in one line.
+
+Examples:
+  wardian fence store             says what is allowed now
+  wardian fence store sealed")]
+pub(crate) struct Fence {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// What may cross the edge from now on; without it, the present fence is shown
+    #[arg(value_name = "MODE")]
+    pub(crate) mode: Option<FenceMode>,
+}
+
+/// What may cross an environment's edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FenceMode {
+    /// Connections both ways
+    Open,
+    /// Connections from inside; from outside only to exposed ports
+    OutOnly,
+    /// Nothing
+    Sealed,
+}
+
+impl From<FenceMode> for wardian_api::wire::Fence {
+    fn from(mode: FenceMode) -> Self {
+        match mode {
+            FenceMode::Open => Self::Open,
+            FenceMode::OutOnly => Self::OutOnly,
+            FenceMode::Sealed => Self::Sealed,
+        }
+    }
+}
+
+/// `gateway`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+per-machine: each machine has a public address of its own.
+host:        the machines share one, and are reached at exposed ports of the host only.
+MACHINE:     this machine has a public address, and what the others send outwards goes to it; it must forward
+             and translate (masquerade) it. Every machine's router stays what it was.
+
+Nothing changes inside. Connections with the outside end.
+
+Examples:
+  wardian gateway store          says what it is now
+  wardian gateway store host")]
+pub(crate) struct Gateway {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// Through whom from now on; without it, the present way is shown
+    #[arg(value_name = "per-machine|host|MACHINE")]
+    pub(crate) by: Option<wardian_model::spec::Gateway>,
+}
+
+/// `addresses`.
+#[derive(Debug, Args)]
+pub(crate) struct Addresses {
+    /// The environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// Only this machine
+    #[arg(value_name = "MACHINE")]
+    pub(crate) machine: Option<MachineName>,
+}
+
+/// `expose`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wardian expose store/web:80
+  wardian expose store/web:80 --at 8080
+  wardian expose store/dns:53/udp --remove")]
+pub(crate) struct Expose {
+    /// The machine and its port; TCP unless /udp
+    #[arg(value_name = "ENV/MACHINE:PORT[/udp]")]
+    pub(crate) target: PortTarget,
+    /// The port of the host that leads there; a free one is chosen without
+    #[arg(long, value_name = "PORT", conflicts_with = "remove")]
+    pub(crate) at: Option<NonZeroU16>,
+    /// Close it again
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
