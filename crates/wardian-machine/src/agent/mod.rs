@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use commands::{AgentInfo, FsStatus, GuestInterface};
 pub use error::AgentError;
-pub use exec::{Exec, ExecOutput};
+pub use exec::{Exec, ExecOutput, ExecWait, GuestProcess};
 
 use crate::qmp::Qmp;
 

@@ -4,31 +4,26 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use wardian_machine::{
     AgentError,
-    agent::{DEFAULT_TIMEOUT, Exec, ExecOutput},
+    agent::{Exec, ExecOutput, ExecWait, GuestProcess},
 };
 
 use super::{agent, life::Life};
 use crate::Refusal;
 
-/// Pauses between two looks, the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 /// How much earlier than its end a process may give up its connections.
 const LAST: Duration = Duration::from_millis(500);
 
 /// Runs it and waits for what it leaves.
 pub(super) async fn run(life: &mut Life, exec: &Exec) -> Result<ExecOutput, Refusal> {
-    let deadline = Instant::now() + exec.timeout;
-    let pid = begin(life, exec).await?;
-    let mut pause = PAUSES.0;
+    let mut wait = ExecWait::new(exec);
+    let process = begin(life, exec).await?;
     let mut unanswered = false;
     loop {
-        let asked = ask(life, "guest-exec-status", json!({ "pid": pid })).await;
-        let Some(status) = asked.map_err(|refusal| if unanswered { cut(life, exec, "had ended") } else { refusal })?
+        let asked = answer(life, life.now().agent().exec_outcome(process)).await;
+        let Some(outcome) = asked.map_err(|refusal| if unanswered { cut(life, exec, "had ended") } else { refusal })?
         else {
             life.next().await.map_err(|refusal| unknown(refusal, exec))?;
             // Told once, an agent forgets it.
@@ -36,46 +31,29 @@ pub(super) async fn run(life: &mut Life, exec: &Exec) -> Result<ExecOutput, Refu
             continue;
         };
         unanswered = false;
-        if status["exited"] == true {
-            return output(&status).map_err(|error| agent(&life.environment, &life.name, &error));
+        if let Some(output) = outcome {
+            return Ok(output);
         }
-        let now = Instant::now();
-        if now >= deadline {
-            let program = exec.argv.first().cloned().unwrap_or_default();
-            let error = AgentError::ExecTimedOut { program, pid, limit: exec.timeout };
-            return Err(agent(&life.environment, &life.name, &error));
-        }
-        sleep(pause.min(deadline - now)).await;
-        pause = (pause * 3 / 2).min(PAUSES.1);
+        wait.again(process).await.map_err(|error| agent(&life.environment, &life.name, &error))?;
     }
 }
 
-/// Starts it once; gives its process id in the guest.
-async fn begin(life: &mut Life, exec: &Exec) -> Result<i64, Refusal> {
-    let Some((program, rest)) = exec.argv.split_first() else {
+/// Starts it once.
+async fn begin(life: &mut Life, exec: &Exec) -> Result<GuestProcess, Refusal> {
+    if exec.argv.is_empty() {
         return Err(Refusal::invalid("no program was named"));
-    };
-    let mut arguments = json!({ "path": program, "arg": rest, "capture-output": true });
-    if !exec.environment.is_empty() {
-        arguments["env"] = json!(exec.environment);
-    }
-    if !exec.stdin.is_empty() {
-        arguments["input-data"] = json!(BASE64_STANDARD.encode(&exec.stdin));
     }
     life.moving().await?;
-    let Some(started) = ask(life, "guest-exec", arguments).await? else {
-        // Not tried again: it may have been started.
-        return Err(cut(life, exec, "was to be started"));
-    };
-    let unusable = || AgentError::Answer { command: "guest-exec", what: "no process id".to_owned() };
-    started["pid"].as_i64().ok_or_else(|| agent(&life.environment, &life.name, &unusable()))
+    let started = answer(life, life.now().agent().exec_begin(exec)).await?;
+    // Not tried again: it may have been started.
+    started.ok_or_else(|| cut(life, exec, "was to be started"))
 }
 
-/// The agent's answer; nothing when the process that was asked has ended.
-async fn ask(life: &Life, command: &'static str, arguments: Value) -> Result<Option<Value>, Refusal> {
+/// The agent's answer to a call; nothing when the process that was asked has ended.
+async fn answer<T>(life: &Life, call: impl Future<Output = Result<T, AgentError>>) -> Result<Option<T>, Refusal> {
     let machine = life.now();
     let answer = tokio::select! {
-        answer = machine.agent().execute(command, Some(arguments), DEFAULT_TIMEOUT) => answer,
+        answer = call => answer,
         _ = machine.wait_exit() => return Ok(None),
     };
     match answer {
@@ -99,20 +77,4 @@ fn unknown(mut refusal: Refusal, exec: &Exec) -> Refusal {
     let program = exec.argv.first().map_or("the command", String::as_str);
     refusal.problem.message = format!("{}, and what {program} would have left is unknown", refusal.problem.message);
     refusal
-}
-
-fn output(status: &Value) -> Result<ExecOutput, AgentError> {
-    let number = |member: &str| status[member].as_i64().and_then(|number| i32::try_from(number).ok());
-    let bytes = |member: &str| {
-        BASE64_STANDARD
-            .decode(status[member].as_str().unwrap_or_default())
-            .map_err(|error| AgentError::Answer { command: "guest-exec-status", what: error.to_string() })
-    };
-    Ok(ExecOutput {
-        status: number("exitcode"),
-        signal: number("signal"),
-        stdout: bytes("out-data")?,
-        stderr: bytes("err-data")?,
-        truncated: status["out-truncated"] == true || status["err-truncated"] == true,
-    })
 }
