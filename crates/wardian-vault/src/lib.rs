@@ -37,6 +37,7 @@ pub mod seed;
 mod space;
 mod vault;
 mod vmdk;
+mod wanted;
 
 pub use description::{Description, DescriptionError};
 pub use detect::Format;
