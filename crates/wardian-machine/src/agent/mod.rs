@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod exec;
 mod files;
+mod gate;
 mod hygiene;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 pub use commands::{AgentInfo, FsStatus, GuestInterface};
 pub use error::AgentError;
 pub use exec::{Exec, ExecOutput, ExecWait, GuestProcess};
+pub(crate) use gate::{Entrance, Gate, gate};
 
 use crate::qmp::Qmp;
 
@@ -53,19 +55,13 @@ impl Agent {
     /// A client of the socket at `path`; needs a tokio runtime. With the machine's monitor it knows whether an agent is there
     /// without waiting for one.
     pub fn new(path: impl Into<PathBuf>, monitor: Option<Qmp>) -> Self {
-        // Whoever could hold it is gone at once: nothing does.
-        Agent::holding(path.into(), monitor, watch::channel(false).1, ())
+        Agent::holding(path.into(), monitor, gate().1, ())
     }
 
-    /// The same, keeping `what` for as long as the path is used. Calls wait while `paused` is true.
-    pub(crate) fn holding(
-        path: PathBuf,
-        monitor: Option<Qmp>,
-        paused: watch::Receiver<bool>,
-        what: impl Send + 'static,
-    ) -> Self {
+    /// The same, keeping `what` for as long as the path is used. Calls wait at `entrance`.
+    pub(crate) fn holding(path: PathBuf, monitor: Option<Qmp>, entrance: Entrance, what: impl Send + 'static) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let work = connection::run(path, monitor, paused, queue);
+        let work = connection::run(path, monitor, entrance, queue);
         tokio::spawn(async move {
             let _held = what;
             work.await;

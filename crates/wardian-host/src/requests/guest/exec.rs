@@ -1,12 +1,13 @@
 //! A command in a guest, whichever process its machine is while it runs.
 //!
-//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's agent.
+//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's agent. Calls
+//! that were held back for a cut go there by themselves; what was under way for too long loses its answer.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use tokio::time::timeout;
 use wardian_machine::{
-    AgentError,
+    AgentError, Machine,
     agent::{Exec, ExecOutput, ExecWait, GuestProcess},
 };
 
@@ -16,19 +17,33 @@ use crate::Refusal;
 /// How much earlier than its end a process may give up its connections.
 const LAST: Duration = Duration::from_millis(500);
 
+/// Why there is no answer.
+enum Unanswered {
+    /// The machine has handed over meanwhile.
+    Lost,
+    /// The machine has ended meanwhile.
+    Ended(Refusal),
+    /// The agent refuses, or nothing is right.
+    Refused(Refusal),
+}
+
 /// Runs it and waits for what it leaves.
 pub(super) async fn run(life: &mut Life, exec: &Exec) -> Result<ExecOutput, Refusal> {
     let mut wait = ExecWait::new(exec);
     let process = begin(life, exec).await?;
     let mut unanswered = false;
     loop {
-        let asked = answer(life, life.now().agent().exec_outcome(process)).await;
-        let Some(outcome) = asked.map_err(|refusal| if unanswered { cut(life, exec, "had ended") } else { refusal })?
-        else {
-            life.next().await.map_err(|refusal| unknown(refusal, exec))?;
-            // Told once, an agent forgets it.
-            unanswered = true;
-            continue;
+        let machine = life.now().clone();
+        let outcome = match answer(life, &machine, machine.agent().exec_outcome(process)).await {
+            Ok(outcome) => outcome,
+            Err(Unanswered::Lost) => {
+                // Told once, an agent forgets it.
+                unanswered = true;
+                continue;
+            }
+            Err(Unanswered::Ended(refusal)) => return Err(unknown(refusal, exec)),
+            Err(Unanswered::Refused(_)) if unanswered => return Err(cut(life, exec, "had ended")),
+            Err(Unanswered::Refused(refusal)) => return Err(refusal),
         };
         unanswered = false;
         if let Some(output) = outcome {
@@ -43,23 +58,41 @@ async fn begin(life: &mut Life, exec: &Exec) -> Result<GuestProcess, Refusal> {
     if exec.argv.is_empty() {
         return Err(Refusal::invalid("no program was named"));
     }
-    life.moving().await?;
-    let started = answer(life, life.now().agent().exec_begin(exec)).await?;
-    // Not tried again: it may have been started.
-    started.ok_or_else(|| cut(life, exec, "was to be started"))
+    let machine = life.now().clone();
+    answer(life, &machine, machine.agent().exec_begin(exec)).await.map_err(|unanswered| match unanswered {
+        // Not tried again: it may have been started.
+        Unanswered::Lost => cut(life, exec, "was to be started"),
+        Unanswered::Ended(refusal) => unknown(refusal, exec),
+        Unanswered::Refused(refusal) => refusal,
+    })
 }
 
-/// The agent's answer to a call; nothing when the process that was asked has ended.
-async fn answer<T>(life: &Life, call: impl Future<Output = Result<T, AgentError>>) -> Result<Option<T>, Refusal> {
-    let machine = life.now();
+/// The answer to a call of the agent of `machine`, which is the life's process. Afterwards that is one that lives.
+async fn answer<T>(
+    life: &mut Life,
+    machine: &Machine,
+    call: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, Unanswered> {
+    let mut call = pin!(call);
+    let mut moved = false;
     let answer = tokio::select! {
-        answer = call => answer,
-        _ = machine.wait_exit() => return Ok(None),
+        answer = &mut call => answer,
+        _ = machine.wait_exit() => {
+            life.next().await.map_err(Unanswered::Ended)?;
+            moved = true;
+            // If it was held back, the successor's agent carries it out; if not, it ends with the connection.
+            call.await
+        }
     };
     match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_absence() && timeout(LAST, machine.wait_exit()).await.is_ok() => Ok(None),
-        Err(error) => Err(agent(&life.environment, &life.name, &error)),
+        Ok(answer) => Ok(answer),
+        Err(error) if error.is_absence() && timeout(LAST, machine.wait_exit()).await.is_ok() => {
+            if !moved {
+                life.next().await.map_err(Unanswered::Ended)?;
+            }
+            Err(Unanswered::Lost)
+        }
+        Err(error) => Err(Unanswered::Refused(agent(&life.environment, &life.name, &error))),
     }
 }
 
