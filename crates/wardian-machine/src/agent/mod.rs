@@ -70,7 +70,7 @@ impl Agent {
     }
 
     /// Executes an agent command within `limit` and gives its `return` member. The limit counts from when the calls
-    /// before it are done.
+    /// before it are done; with none at all the command is not sent.
     pub async fn execute(
         &self,
         command: &'static str,
@@ -87,6 +87,9 @@ impl Agent {
         limit: Duration,
         answers: bool,
     ) -> Result<Value, AgentError> {
+        if limit.is_zero() {
+            return Err(AgentError::TimedOut { command, limit });
+        }
         let (answer, answered) = oneshot::channel();
         let gone = |_| AgentError::Disconnected { command };
         let request = Request { command, arguments, limit, answers, answer };
