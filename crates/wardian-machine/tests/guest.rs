@@ -45,7 +45,8 @@ async fn agent_does_all_it_is_asked() {
     let content: Vec<u8> = (0..700_001u32).map(|i| (i % 251) as u8).collect();
     let written = agent.write_file("/tmp/copy", &mut content.as_slice(), Some(0o640)).await.unwrap();
     assert_eq!(written, content.len() as u64);
-    assert_eq!(agent.file_mode("/tmp/copy").await.unwrap(), 0o640);
+    let mode = agent.exec(&exec(&["stat", "-c", "%a", "/tmp/copy"])).await.unwrap();
+    assert_eq!(mode.stdout, b"640\n");
     let mut back = Vec::new();
     agent.read_file("/tmp/copy", &mut back).await.unwrap();
     assert!(back == content, "{} bytes came back", back.len());

@@ -66,7 +66,7 @@ pub enum AgentError {
         /// The limit.
         limit: Duration,
     },
-    /// A helper program in the guest failed.
+    /// A program that had to do a part of the work in the guest failed.
     #[error("{program} failed in the guest: {message}")]
     Program {
         /// The program.

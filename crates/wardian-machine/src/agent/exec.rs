@@ -176,13 +176,13 @@ impl Agent {
         }))
     }
 
-    /// Runs a helper program and gives its standard output; its failure is an error.
-    pub(super) async fn helper(&self, argv: &[&str]) -> Result<String, AgentError> {
+    /// Runs a program for what it does; its failure is an error.
+    pub(super) async fn run(&self, argv: &[&str]) -> Result<(), AgentError> {
         let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
         let program = argv.join(" ");
         let output = self.exec(&Exec { argv, timeout: DEFAULT_TIMEOUT, ..Exec::default() }).await?;
         if output.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            return Ok(());
         }
         let message = String::from_utf8_lossy(&output.stderr).trim().chars().take(1000).collect();
         Err(AgentError::Program { program, message })

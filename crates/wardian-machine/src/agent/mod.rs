@@ -30,9 +30,9 @@ use crate::qmp::Qmp;
 /// How long a command may take when nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the agent may take to answer the first word on a connection.
-pub const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer accepted, in bytes: the agent keeps up to 16 MiB of each output of a command, base64 makes it a third more.
-pub const MAXIMUM_LINE: usize = 48 << 20;
+const MAXIMUM_LINE: usize = 48 << 20;
 const QUEUE: usize = 64;
 
 /// A client of one guest's agent. Cheap to clone; connects when first used.
