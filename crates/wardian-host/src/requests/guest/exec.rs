@@ -23,7 +23,7 @@ enum Unanswered {
     Lost,
     /// The machine has ended meanwhile.
     Ended(Refusal),
-    /// The agent refuses, or nothing is right.
+    /// The agent refuses, or can't be asked.
     Refused(Refusal),
 }
 
