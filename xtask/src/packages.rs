@@ -35,8 +35,11 @@ const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils"];
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];
 
-/// The oldest QEMU that Wardian drives: the facts of its design were measured on 10.
-const QEMU_MAJOR: u32 = 8;
+/// The oldest QEMU that Wardian accepts (`MINIMUM` in `wardian-machine`); the facts of its design were measured on 10.
+const OLDEST_QEMU: Version = (8, 2);
+
+/// Major and minor number.
+type Version = (u32, u32);
 
 /// Installs what is missing; does nothing, quickly, when nothing is.
 pub(crate) fn ensure() -> Result<()> {
@@ -111,16 +114,17 @@ fn missing<'a>(names: &[&'a str]) -> Result<Vec<&'a str>> {
 }
 
 fn qemu_is_there() -> bool {
-    let version = |program: &str| run::read(Command::new(program).arg("--version")).ok().and_then(|text| major(&text));
+    let of = |program: &str| run::read(Command::new(program).arg("--version")).ok().and_then(|text| version(&text));
     // Asked of the programs, not of dpkg: one built from source serves as well.
-    ["qemu-system-x86_64", "qemu-img"].iter().all(|program| version(program).is_some_and(|major| major >= QEMU_MAJOR))
+    ["qemu-system-x86_64", "qemu-img"].iter().all(|program| of(program) >= Some(OLDEST_QEMU))
 }
 
-/// The first number before a dot: `QEMU emulator version 10.0.2`, `1:10.0.2+ds-2`.
-fn major(text: &str) -> Option<u32> {
-    let dot = text.find('.')?;
-    let digits = text[..dot].rsplit(|letter: char| !letter.is_ascii_digit()).next()?;
-    digits.parse().ok()
+/// The numbers around the first dot: `QEMU emulator version 10.0.2`, `1:10.0.2+ds-2`.
+fn version(text: &str) -> Option<Version> {
+    let (before, after) = text.split_once('.')?;
+    let major = before.rsplit(|letter: char| !letter.is_ascii_digit()).next()?;
+    let minor = after.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn candidate(name: &str) -> Option<String> {
@@ -131,7 +135,7 @@ fn candidate(name: &str) -> Option<String> {
 
 /// The suite to ask for QEMU, when the default one is too old; enables it where it is not.
 fn suite_for_qemu() -> Result<Option<String>> {
-    if candidate("qemu-system-x86").and_then(|version| major(&version)).is_some_and(|major| major >= QEMU_MAJOR) {
+    if candidate("qemu-system-x86").and_then(|text| version(&text)) >= Some(OLDEST_QEMU) {
         return Ok(None);
     }
     let codename = codename()?;
@@ -144,8 +148,9 @@ fn suite_for_qemu() -> Result<Option<String>> {
         enable(&codename, &suite)?;
         update()?;
         if !offered() {
+            let (major, minor) = OLDEST_QEMU;
             bail!(
-                "no QEMU {QEMU_MAJOR} or newer in {codename} or {suite}\nhint: install qemu-system-x86 and qemu-utils yourself"
+                "no QEMU {major}.{minor} or newer in {codename} or {suite}\nhint: install qemu-system-x86 and qemu-utils yourself"
             );
         }
     }
@@ -235,9 +240,10 @@ mod tests {
 
     #[test]
     fn version_numbers_are_found_with_and_without_an_epoch() {
-        assert_eq!(major("QEMU emulator version 10.0.2 (Debian 1:10.0.2)"), Some(10));
-        assert_eq!(major("1:7.2+dfsg-7+deb12u18"), Some(7));
-        assert_eq!(major("none"), None);
+        assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10.0.2)"), Some((10, 0)));
+        assert_eq!(version("1:7.2+dfsg-7+deb12u18"), Some((7, 2)));
+        assert_eq!(version("none"), None);
+        assert!(version("1:8.1.5") < Some(OLDEST_QEMU) && version("1:10.0.2+ds-2") >= Some(OLDEST_QEMU));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(crate) fn judge(ending: Ending, seen: Seen, last_words: String) -> Exit {
 }
 
 /// QEMU's last words in a runtime directory: the last lines of its log without time stamps' noise. Empty when there are none.
-pub fn last_words(directory: &Path) -> String {
+pub(crate) fn last_words(directory: &Path) -> String {
     let path = RuntimeDirectory::new(directory).qemu_log();
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

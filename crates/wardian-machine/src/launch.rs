@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 /// The machine type every machine is given, whatever QEMU runs it.
 ///
-/// It is a *versioned* type, and the oldest one of the versions we accept ([`crate::MINIMUM`]): devices then look the
-/// same to a guest under every QEMU we run on, so that a snapshot or a stream of one host is understood by another.
+/// It is a *versioned* type, and one that every QEMU we accept has ([`crate::MINIMUM`]): devices then look the same to a
+/// guest under all of them, so that a snapshot or a stream of one host is understood by another.
 pub const MACHINE_TYPE: &str = "pc-i440fx-8.0";
 
 /// Most disks of one machine (the PCI slots set aside for them; the seed has its own).

@@ -40,7 +40,7 @@ mod version;
 pub use agent::{Agent, AgentError};
 pub use command_line::{Descriptors, command_line, interface_slot};
 pub use directory::{DirectoryError, RuntimeDirectory};
-pub use exit::{Exit, last_words};
+pub use exit::Exit;
 pub use launch::{Accelerator, BadLaunch, Disk, DiskFormat, Interface, KernelBoot, Launch, Limits, Memory, User};
 pub use launch::{MACHINE_TYPE, MAXIMUM_DISKS, MAXIMUM_INTERFACES, MINIMUM_MEMORY};
 pub use machine::{AdoptError, Machine, RunState, Status};

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Gate, gate};
 use crate::directory::HeldDirectory;
 use crate::exit::{Exit, Seen, judge, last_words};
 use crate::lock::{self, Holder};
@@ -90,8 +90,8 @@ struct Inner {
     handle: Arc<ProcessFd>,
     qmp: Qmp,
     agent: Agent,
-    /// Whether the agent is left alone.
-    paused: watch::Sender<bool>,
+    /// What the agent's calls pass.
+    gate: Gate,
     exit: watch::Receiver<Option<Exit>>,
     _watcher: DropGuard,
 }
@@ -130,8 +130,8 @@ impl Machine {
     fn watch(directory: PathBuf, files: HeldDirectory, process: ProcessId, handle: ProcessFd) -> Machine {
         let handle = Arc::new(handle);
         let qmp = Qmp::holding(files.qmp(), files.clone());
-        let (paused, is_paused) = watch::channel(false);
-        let agent = Agent::holding(files.agent(), Some(qmp.clone()), is_paused, files.clone());
+        let (gate, entrance) = gate();
+        let agent = Agent::holding(files.agent(), Some(qmp.clone()), entrance, files.clone());
         let (ended, exit) = watch::channel(None);
         let stop = CancellationToken::new();
         let watcher = Watcher {
@@ -146,7 +146,7 @@ impl Machine {
         };
         tokio::spawn(watcher.run(stop.clone(), ended));
         let _watcher = stop.drop_guard();
-        Machine(Arc::new(Inner { directory, files, process, handle, qmp, agent, paused, exit, _watcher }))
+        Machine(Arc::new(Inner { directory, files, process, handle, qmp, agent, gate, exit, _watcher }))
     }
 
     /// Its runtime directory, as it was called when the machine was taken over. After an [exchange](crate::succession::exchange)
@@ -205,24 +205,37 @@ impl Machine {
 
     /// Stops the processors. Fine when they are stopped. Calls of the agent wait until [`Machine::resume`].
     pub async fn pause(&self) -> Result<(), QmpError> {
-        self.0.paused.send_replace(true);
+        self.0.gate.hold();
         let stopped = self.0.qmp.execute("stop", None).await.map(drop);
         if stopped.is_err() {
-            self.0.paused.send_replace(false);
+            self.0.gate.open();
         }
         stopped
     }
 
     /// Leaves the agent alone until [`Machine::resume`], also when the machine was paused by another handle.
     pub(crate) fn hold_agent(&self) {
-        self.0.paused.send_replace(true);
+        self.0.gate.hold();
+    }
+
+    /// Holds back calls of the agent until [`Machine::resume`] or [`Machine::hand_over_agent`], and waits within `limit` until none is under
+    /// way: its answer would be the successor's, and nobody's. Gives whether none is. For just before [`Machine::pause`].
+    pub async fn settle_agent(&self, limit: Duration) -> bool {
+        self.0.gate.hold();
+        self.0.gate.empty(limit).await
+    }
+
+    /// From now on all calls of the agent are carried out by the one of `successor`, which is this machine now; those that were held
+    /// back first. What the agent has given out, as numbers of processes and open files, stays good: it lives in the guest.
+    pub fn hand_over_agent(&self, successor: &Machine) {
+        self.0.gate.lead_to(successor.0.agent.clone());
     }
 
     /// Lets the processors go on, also with disks that [`Machine::save_state`] gave up, and after a full disk has been relieved. Fine when they run.
     pub async fn resume(&self) -> Result<(), QmpError> {
         let goes_on = self.0.qmp.execute("cont", None).await.map(drop);
         if goes_on.is_ok() {
-            self.0.paused.send_replace(false);
+            self.0.gate.open();
         }
         goes_on
     }

@@ -33,8 +33,6 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 pub struct Started {
     /// Its handle.
     pub machine: Machine,
-    /// Its process.
-    pub process: ProcessId,
     /// Limits that are not enforced and why, for people; empty when all are.
     pub unenforced: Vec<String>,
 }
@@ -66,6 +64,16 @@ pub enum StartError {
         name: String,
         /// Why.
         source: DirectoryError,
+    },
+    /// The file of its memory cannot be made.
+    #[error("machine {name} cannot be started: its memory {} cannot be made", .path.display())]
+    Memory {
+        /// The machine.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The cgroup has an impossible name.
     #[error("machine {name} cannot be started")]
@@ -164,7 +172,7 @@ pub async fn start(launch: Launch) -> Result<Started, StartError> {
     tokio::select! {
         biased;
         answered = first_answer(&machine, incoming) => match answered {
-            Ok(_) => Ok(Started { process: machine.process(), machine, unenforced }),
+            Ok(_) => Ok(Started { machine, unenforced }),
             Err(_) => {
                 // Either it ended, then its exit says why, or it is stuck, then it must not be left behind.
                 let ended = tokio::time::timeout(Duration::from_secs(1), machine.wait_exit()).await;
@@ -200,7 +208,8 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
     };
     if let Memory::Shared { path } = &launch.memory {
         // Only now: nobody else starts this machine.
-        new_memory(path, launch.memory_bytes, launch.user).map_err(io_at(path.clone()))?;
+        let made = new_memory(path, launch.memory_bytes, launch.user);
+        made.map_err(|source| StartError::Memory { name: name.clone(), path: path.clone(), source })?;
     }
     let listen = |path: PathBuf| listen(&path).map_err(io_at(path));
     let (qmp, agent, console) = (listen(directory.qmp())?, listen(directory.agent())?, listen(directory.console())?);

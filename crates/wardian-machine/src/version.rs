@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The oldest QEMU accepted: the machine type we use is of this version.
-pub const MINIMUM: Version = Version { major: 8, minor: 0, micro: 0 };
+/// The oldest QEMU accepted: the first that takes a stream from a file (`migrate-incoming` with `file:`), as [`crate::Machine::load_state`]
+/// does. The machine type we use is older.
+pub const MINIMUM: Version = Version { major: 8, minor: 2, micro: 0 };
 
 /// A QEMU version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,9 +117,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("qemu");
-        std::fs::write(&path, "#!/bin/sh\necho QEMU emulator version 7.2.22\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = version(&path).await.unwrap_err();
-        assert!(error.to_string().contains("7.2.22") && error.to_string().contains("8.0.0"), "{error}");
+        for old in ["7.2.22", "8.1.5"] {
+            std::fs::write(&path, format!("#!/bin/sh\necho QEMU emulator version {old}\n")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let error = version(&path).await.unwrap_err();
+            assert!(error.to_string().contains(old) && error.to_string().contains("8.2.0"), "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{NOBODY, PATIENCE, Place, code, ended, qemu, wait_for};
 use wardian_machine::{
-    AgentError, Deadlines, Exit, Launch, Machine, MachineEvent, RunState, ShutdownStep, StartError, start,
+    AgentError, Deadlines, Exit, Launch, Machine, MachineEvent, Memory, RunState, ShutdownStep, StartError, start,
 };
 
 const GUEST_IGNORES: Deadlines =
@@ -25,7 +25,6 @@ async fn machine_starts_pauses_resumes_and_quits() {
     assert_eq!(machine.status().await.unwrap().state, RunState::Paused);
     machine.resume().await.unwrap();
     assert!(machine.status().await.unwrap().running);
-    assert!(machine.qmp().schema().await.unwrap().has_argument("migrate", "uri"));
     assert_eq!(machine.exit(), None);
     machine.quit().await.unwrap();
     assert_eq!(ended(&machine).await, Exit::Quit);
@@ -216,4 +215,13 @@ async fn disk_is_switched_to_an_overlay_while_the_machine_runs() {
     assert_eq!(inserted["backing_file_depth"], 1);
     assert!(machine.status().await.unwrap().running);
     assert!(machine.switch_disk(1, &overlay).await.is_err());
+}
+
+#[tokio::test]
+async fn memory_that_cannot_be_made_is_named() {
+    let place = Place::new();
+    let path = place.path().join("no-such-folder/memory");
+    let error = start(Launch { memory: Memory::Shared { path: path.clone() }, ..place.launch() }).await.unwrap_err();
+    assert!(matches!(&error, StartError::Memory { path: named, .. } if *named == path), "{error:?}");
+    assert_eq!(place.process(), None);
 }

@@ -4,13 +4,15 @@ mod common;
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::live::{Live, Steps, counted, generation, goes_on, is_unbroken, output};
 use common::{NOBODY, ended};
 use wardian_machine::lock::is_held;
 use wardian_machine::memory::{copy_private_pages, copy_sparse};
-use wardian_machine::{Machine, RunState, RuntimeDirectory, StateError, succession};
+use wardian_machine::{AgentError, Machine, RunState, RuntimeDirectory, StateError, succession};
 
 fn checksum(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -286,7 +288,59 @@ async fn agent_is_left_alone_while_the_machine_is_paused() {
     machine.resume().await.unwrap();
     asking.await.unwrap().unwrap();
     machine.pause().await.unwrap();
-    assert!(machine.agent().ping(Duration::from_millis(100)).await.is_err());
+    let held = machine.agent().ping(Duration::from_millis(100)).await;
+    assert!(matches!(held, Err(AgentError::Held { command: "guest-ping", .. })), "{held:?}");
     machine.resume().await.unwrap();
     machine.agent().ping(Duration::from_secs(20)).await.unwrap();
+}
+
+/// What is asked of a process that hands over is answered, by it or by those that come after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_the_agent_go_on_through_hand_overs() {
+    let live = Live::new();
+    let source = live.begin().await;
+    let (over, ran) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let commands = tokio::spawn({
+        let (machine, over, ran) = (source.clone(), over.clone(), ran.clone());
+        async move {
+            while !over.load(Ordering::Relaxed) {
+                let number = ran.load(Ordering::Relaxed) + 1;
+                let printed = output(&machine, &format!("echo {number} >>/run/ran; echo {number}")).await;
+                assert_eq!(printed, format!("{number}\n"));
+                ran.store(number, Ordering::Relaxed);
+            }
+        }
+    });
+    let copies = tokio::spawn({
+        let (machine, over) = (source.clone(), over.clone());
+        async move {
+            let content: Vec<u8> = (0..900_001_u32).map(|i| (i % 251) as u8).collect();
+            let mut copies = 0_u32;
+            while !over.load(Ordering::Relaxed) {
+                machine.agent().write_file("/run/copy", &mut content.as_slice(), None).await.unwrap();
+                let mut back = Vec::new();
+                machine.agent().read_file("/run/copy", &mut back).await.unwrap();
+                assert!(back == content, "{} bytes came back", back.len());
+                copies += 1;
+            }
+            copies
+        }
+    });
+    let (mut machine, mut below) = (source, live.place.path().join("overlay.qcow2"));
+    for number in 1..=3 {
+        let before = ran.load(Ordering::Relaxed);
+        while ran.load(Ordering::Relaxed) < before + 3 {
+            assert!(!commands.is_finished() && !copies.is_finished());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let handed = live.hand_over(number, machine, &below).await;
+        handed.clone.kill().unwrap();
+        (machine, below) = (handed.successor, live.place.path().join(format!("next-{number}.qcow2")));
+    }
+    over.store(true, Ordering::Relaxed);
+    commands.await.unwrap();
+    let (ran, copied) = (ran.load(Ordering::Relaxed), copies.await.unwrap());
+    println!("{ran} commands and {copied} copies there and back");
+    let noted = output(&machine, "cat /run/ran").await;
+    assert!(noted.lines().map(str::to_owned).eq((1..=ran).map(|number| number.to_string())), "{noted}");
 }

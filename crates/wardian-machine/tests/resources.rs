@@ -41,7 +41,7 @@ async fn machine_lives_in_its_cgroup_from_the_start() {
     assert_eq!(started.unenforced, Vec::<String>::new());
     for mount in detect().mounts() {
         let inside = std::fs::read_to_string(mount.root.join(&group.0).join("cgroup.procs")).unwrap();
-        assert_eq!(inside.trim(), started.process.pid.to_string(), "{}", mount.root.display());
+        assert_eq!(inside.trim(), started.machine.pid().to_string(), "{}", mount.root.display());
     }
     assert!(detect().remove(&group.0).is_err(), "a group with a process in it stays");
     started.machine.kill().unwrap();
@@ -66,8 +66,8 @@ async fn successor_joins_the_group_and_raises_its_limit() {
     let successor = start(Launch { directory, incoming: true, ..with(Memory::Frozen { path }) }).await.unwrap();
     assert_eq!(limit(), (64 << 20) + (512 << 20));
     let inside = std::fs::read_to_string(memory.join(&group.0).join("cgroup.procs")).unwrap();
-    for process in [source.process, successor.process] {
-        assert!(inside.lines().any(|line| line == process.pid.to_string()), "{inside}");
+    for machine in [&source.machine, &successor.machine] {
+        assert!(inside.lines().any(|line| line == machine.pid().to_string()), "{inside}");
     }
     succession::end_other(place.runtime().path()).await.unwrap();
     source.machine.kill().unwrap();

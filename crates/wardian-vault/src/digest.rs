@@ -1,5 +1,6 @@
 //! The name of an image: BLAKE3 of its content, 64 hexadecimal digits.
 
+use crate::wanted::Wanted;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -19,8 +20,9 @@ pub struct DigestError(String);
 
 impl Digest {
     /// The digest of an image made of these files and this command line. Each part goes in with its kind and length,
-    /// so that no two different images have the same bytes hashed.
+    /// so that no two different images have the same bytes hashed. Fails once it is not wanted any more.
     pub(crate) fn of_parts(
+        wanted: &Wanted,
         disk: &Path,
         kernel: Option<&Path>,
         initrd: Option<&Path>,
@@ -32,7 +34,7 @@ impl Digest {
             let file = File::open(path)?;
             hasher.update(&[kind]);
             hasher.update(&file.metadata()?.len().to_le_bytes());
-            hasher.update_reader(file)?;
+            hasher.update_reader(wanted.reader(file))?;
         }
         if let Some(command_line) = command_line {
             hasher.update(&[4]);
@@ -94,6 +96,7 @@ impl From<Digest> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wanted::Wish;
     use proptest::prelude::*;
 
     proptest! {
@@ -116,10 +119,22 @@ mod tests {
         let (one, two) = (folder.path().join("1"), folder.path().join("2"));
         std::fs::write(&one, "ab").unwrap();
         std::fs::write(&two, "abc").unwrap();
-        let a = Digest::of_parts(&one, Some(&two), None, Some("x")).unwrap();
-        let b = Digest::of_parts(&two, Some(&one), None, Some("x")).unwrap();
-        let c = Digest::of_parts(&one, None, Some(&two), Some("x")).unwrap();
-        let d = Digest::of_parts(&one, Some(&two), None, None).unwrap();
+        let wish = Wish::new();
+        let of = |disk, kernel, initrd, line| Digest::of_parts(&wish.wanted(), disk, kernel, initrd, line).unwrap();
+        let a = of(&one, Some(&two), None, Some("x"));
+        let b = of(&two, Some(&one), None, Some("x"));
+        let c = of(&one, None, Some(&two), Some("x"));
+        let d = of(&one, Some(&two), None, None);
         assert!(a != b && a != c && a != d && b != c);
+    }
+
+    #[test]
+    fn a_digest_nobody_wants_is_not_computed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let wish = Wish::new();
+        let wanted = wish.wanted();
+        assert!(Digest::of_parts(&wanted, file.path(), None, None, None).is_ok());
+        drop(wish);
+        assert!(Digest::of_parts(&wanted, file.path(), None, None, None).is_err());
     }
 }

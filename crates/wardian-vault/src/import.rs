@@ -7,6 +7,7 @@ use crate::error::{ImportError, VaultError};
 use crate::qemu_img::Checked;
 use crate::space::space;
 use crate::vault::{Image, Metadata, Vault};
+use crate::wanted::{Wanted, Wish};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -109,7 +110,8 @@ pub struct Imported {
 const COMMAND_LINE_LIMIT: usize = 2047;
 
 impl Vault {
-    /// Takes in an image. `progress` is called often, from the task that runs this.
+    /// Takes in an image. `progress` is called often, from the task that runs this. Dropped before it is done, nothing comes
+    /// into the vault any more, and nothing of the image is kept.
     ///
     /// # Errors
     /// A typed reason; whatever it is, nothing of the image is kept.
@@ -156,7 +158,10 @@ impl Vault {
         say(Step::Hashing, 0.0);
         let vault = self.clone();
         let parts = source.parts.clone();
-        let finish = move || vault.finish(work, &disk, parts, virtual_size, format);
+        // Goes with this future, and so tells the thread when it is dropped.
+        let wish = Wish::new();
+        let wanted = wish.wanted();
+        let finish = move || vault.finish(work, &disk, parts, virtual_size, format, &wanted);
         let imported = tokio::task::spawn_blocking(finish)
             .await
             .map_err(|error| VaultError::io("hash", self.folder())(io::Error::other(error)))??;
@@ -209,6 +214,7 @@ impl Vault {
         parts: ImageParts,
         virtual_size: u64,
         format_found: Format,
+        wanted: &Wanted,
     ) -> Result<Imported, ImportError> {
         let full = |error: VaultError| match &error {
             VaultError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -225,7 +231,8 @@ impl Vault {
         let kernel = copy(&parts.kernel, "kernel").map_err(full)?;
         let initrd = copy(&parts.initrd, "initrd").map_err(full)?;
         let copied = work.path().join("disk.qcow2");
-        let digest = Digest::of_parts(&copied, kernel.as_deref(), initrd.as_deref(), parts.command_line.as_deref())
+        let line = parts.command_line.as_deref();
+        let digest = Digest::of_parts(wanted, &copied, kernel.as_deref(), initrd.as_deref(), line)
             .map_err(VaultError::io("hash", &copied))?;
         if self.contains(&digest) {
             return Ok(Imported { image: self.image(&digest)?, format_found, already_there: true });
@@ -240,7 +247,7 @@ impl Vault {
         };
         metadata.write(&work.path().join("image.json")).map_err(full)?;
         make_durable(work.path()).map_err(full)?;
-        self.place(work, &digest).map_err(full)?;
+        self.place(work, &digest, wanted).map_err(full)?;
         Ok(Imported { image: self.image(&digest)?, format_found, already_there: false })
     }
 }

@@ -37,13 +37,14 @@ pub mod seed;
 mod space;
 mod vault;
 mod vmdk;
+mod wanted;
 
 pub use description::{Description, DescriptionError};
 pub use detect::Format;
 pub use digest::{Digest, DigestError};
 pub use error::{ImportError, OverlayError, VaultError};
 pub use import::{ImageParts, Imported, Progress, Source, Step};
-pub use overlay::{DiskInfo, flatten, freeze, info, overlay_on, rebase};
+pub use overlay::{DiskInfo, info, overlay_on};
 pub use qemu_img::{Limits, QemuImg, ToolError};
 pub use space::{Space, space};
 pub use vault::{Image, Vault};

@@ -1,17 +1,15 @@
 //! Overlays: the writable qcow2 layer of one machine on a base that nobody writes.
 //!
-//! Each verb may be repeated after a crash and then finishes what was begun. The base and its format are written into
-//! an overlay as absolute path and name, so opening it involves no guessing. A *running* machine's chain is changed by
-//! QEMU itself, on request of whoever drives it; what is here is for machines that are stopped.
+//! Making one may be repeated after a crash and then finishes what was begun. The base and its format are written into
+//! an overlay as absolute path and name, so opening it involves no guessing. A machine's chain is changed by QEMU itself,
+//! on request of whoever drives it.
 
 use crate::error::{OverlayError, VaultError};
 use crate::import::sync;
 use crate::qcow2::Header;
 use crate::qemu_img::QemuImg;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A disk and what it stands on.
@@ -25,7 +23,7 @@ pub struct DiskInfo {
     pub chain: Vec<PathBuf>,
 }
 
-/// Longer chains are never made: cloning keeps them flat.
+/// A chain that is longer is taken for one that goes round in a circle.
 const CHAIN_LIMIT: usize = 64;
 
 /// What a disk is and stands on, read from the headers, without a process; works while a machine runs on it.
@@ -70,48 +68,6 @@ pub async fn overlay_on(tool: &QemuImg, base: &Path, path: &Path, size: Option<u
     place(&temporary, path)
 }
 
-/// Turns a stopped machine's overlay into a base that clones can share: `overlay` moves to `frozen`, which becomes
-/// read-only, and an empty overlay on it takes the old place.
-///
-/// # Errors
-/// When there is neither `overlay` nor `frozen`, or the files cannot be moved.
-pub async fn freeze(tool: &QemuImg, overlay: &Path, frozen: &Path) -> Result<(), OverlayError> {
-    if !frozen.exists() {
-        fs::rename(overlay, frozen).map_err(VaultError::io("freeze", overlay))?;
-    }
-    fs::set_permissions(frozen, Permissions::from_mode(0o444)).map_err(VaultError::io("protect", frozen))?;
-    sync(frozen)?;
-    overlay_on(tool, frozen, overlay, None).await
-}
-
-/// Makes a whole disk of a stopped machine's overlay, so that it needs its base no more.
-///
-/// # Errors
-/// When the copy cannot be made; the overlay is unchanged then.
-pub async fn flatten(tool: &QemuImg, path: &Path) -> Result<(), OverlayError> {
-    if header(path)?.backing_file.is_none() {
-        return Ok(());
-    }
-    let temporary = beside(path);
-    remove_file(&temporary)?;
-    tool.convert(path, "qcow2", &temporary, u64::MAX, |_| ()).await?;
-    place(&temporary, path)
-}
-
-/// Puts a stopped machine's overlay on another base; what differs between the bases is copied into the overlay, so
-/// the guest sees no change. Killed half-way, the old base still holds and the call can be repeated.
-///
-/// # Errors
-/// When a file cannot be read or written.
-pub async fn rebase(tool: &QemuImg, path: &Path, base: &Path) -> Result<(), OverlayError> {
-    let base = base.canonicalize().map_err(VaultError::io("find the base disk", base))?;
-    if header(path)?.backing_path(path).as_deref() == Some(&*base) {
-        return Ok(());
-    }
-    tool.rebase(path, &base).await?;
-    Ok(sync(path)?)
-}
-
 fn header(path: &Path) -> Result<Header, OverlayError> {
     Header::read(path).map_err(|source| OverlayError::Header { path: path.into(), source })
 }
@@ -146,11 +102,4 @@ fn place(temporary: &Path, path: &Path) -> Result<(), OverlayError> {
     fs::rename(temporary, path).map_err(VaultError::io("place", path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(sync(folder)?)
-}
-
-fn remove_file(path: &Path) -> Result<(), VaultError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(VaultError::io("remove", path)(source)),
-        _ => Ok(()),
-    }
 }

@@ -201,13 +201,6 @@ impl QemuImg {
         self.good("create", path, command, self.limits.look, |_| ()).await.map(drop)
     }
 
-    /// Gives an overlay another base without changing its content.
-    pub(crate) async fn rebase(&self, path: &Path, base: &Path) -> Result<(), ToolError> {
-        let mut command = self.command("rebase");
-        command.args(["-q", "-f", "qcow2", "-F", "qcow2", "-b"]).arg(base).arg("--").arg(path);
-        self.good("rebase", path, command, self.limits.work, |_| ()).await.map(drop)
-    }
-
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
         // Its messages are read here, in English.

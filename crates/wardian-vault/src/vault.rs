@@ -7,6 +7,7 @@ use crate::error::{OverlayError, VaultError};
 use crate::import::sync;
 use crate::overlay;
 use crate::qemu_img::QemuImg;
+use crate::wanted::Wanted;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -211,10 +212,14 @@ impl Vault {
             .map_err(VaultError::io("create a folder in", parent))
     }
 
-    /// Puts a finished folder in its place. Somebody else having put the same content there is as good.
-    pub(crate) fn place(&self, work: tempfile::TempDir, digest: &Digest) -> Result<(), VaultError> {
+    /// Puts a finished folder in its place, if it is wanted still. Somebody else having put the same content there is as good.
+    pub(crate) fn place(&self, work: tempfile::TempDir, digest: &Digest, wanted: &Wanted) -> Result<(), VaultError> {
         let folder = self.image_folder(digest);
-        match fs::rename(work.path(), &folder) {
+        // Held for the renaming alone: whoever gives it up meanwhile waits that long.
+        let held = wanted.hold().map_err(VaultError::io("place the image at", &folder))?;
+        let placed = fs::rename(work.path(), &folder);
+        drop(held);
+        match placed {
             // A folder that is not empty is not replaced: it has this very content.
             Err(source) if matches!(source.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
                 return Ok(());

@@ -103,6 +103,39 @@ async fn progress_ends_at_hundred() {
     assert_eq!(seen.last().map(|progress| progress.step), Some(wardian_vault::Step::Finishing));
 }
 
+#[test]
+fn an_import_given_up_while_it_is_hashed_never_comes_into_the_vault() {
+    let bench = Bench::new();
+    let vault = bench.vault();
+    let source = Source::disk(bench.disk("a", "raw", ""));
+    // One thread, and somebody in it: what is handed to it begins when the test lets it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let before = tokio::task::spawn_blocking(move || wait.recv().unwrap());
+        let hashing = tokio::sync::Notify::new();
+        let progress = |progress: wardian_vault::Progress| {
+            if progress.step == wardian_vault::Step::Hashing {
+                hashing.notify_one();
+            }
+        };
+        tokio::select! {
+            biased;
+            imported = vault.import(&source, progress) => panic!("{imported:?}"),
+            () = hashing.notified() => {}
+        }
+        assert_eq!(bench.temporary().len(), 1);
+        go.send(()).unwrap();
+        before.await.unwrap();
+        // The thread has come to the end of what it was given before.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+    });
+    assert!(vault.list().unwrap().is_empty());
+    assert!(bench.temporary().is_empty());
+    let again = runtime.block_on(vault.import(&source, |_| ())).unwrap();
+    assert!(!again.already_there);
+}
+
 macro_rules! refused {
     ($bench:expr, $source:expr, $pattern:pat) => {{
         let error = $bench.vault().import(&$source, |_| ()).await.unwrap_err();

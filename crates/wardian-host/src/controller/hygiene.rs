@@ -111,7 +111,10 @@ impl Guest {
             };
             let late = matches!(
                 outcome,
-                Err(AgentError::Silent { .. } | AgentError::TimedOut { .. } | AgentError::Disconnected { .. })
+                Err(AgentError::Silent { .. }
+                    | AgentError::TimedOut { .. }
+                    | AgentError::Held { .. }
+                    | AgentError::Disconnected { .. })
             );
             let gone = held.is_none() && self.first.exit().is_some();
             if !late || gone || Instant::now() >= deadline {

@@ -33,6 +33,9 @@ use super::{
 };
 use crate::{fault, memories, refusal::problem, shared::Shared};
 
+/// How long calls of the agents that are under way may keep the barrier waiting. What takes longer loses its answer.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// What a live cut needs beside its parts.
 pub(super) struct Live<'a> {
     pub(super) shared: &'a Shared,
@@ -146,6 +149,7 @@ impl Live<'_> {
             successions.iter().flat_map(|s| s.taps.iter().map(|tap| (s.part.name.clone(), tap.clone()))).collect();
         let prepared = self.shared.network.prepare_hand_over(self.network, &moves).await;
         let mut taps = prepared.map_err(|error| problem(&error))?;
+        join_all(successions.iter().map(|succession| succession.source.settle_agent(SETTLE))).await;
         let begun = Instant::now();
         let mut outcome = self.move_state(successions).await;
         if outcome.is_ok() {
@@ -248,6 +252,7 @@ impl Live<'_> {
                 return None;
             }
         };
+        succession.source.hand_over_agent(&machine);
         adopted(self.shared, self.environment, name, &machine).await;
         Some((name.clone(), machine))
     }

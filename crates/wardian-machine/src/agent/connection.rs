@@ -11,9 +11,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::gate::{Entered, Entrance};
 use super::{AgentError, MAXIMUM_LINE, Request, SYNC_TIMEOUT};
 use crate::command_line::AGENT_ID;
 use crate::framing::Lines;
@@ -32,7 +33,7 @@ const DESCRIPTION: usize = 1000;
 pub(super) async fn run(
     path: PathBuf,
     monitor: Option<Qmp>,
-    mut paused: watch::Receiver<bool>,
+    mut entrance: Entrance,
     mut queue: mpsc::Receiver<Request>,
 ) {
     let mut connection = None;
@@ -41,15 +42,23 @@ pub(super) async fn run(
         if request.answer.is_closed() {
             continue;
         }
-        // QEMU puts what it receives into the guest's memory even while the guest is stopped, which is when that memory is saved.
-        // That the sender is gone is as good as "not paused".
-        if timeout(request.limit, paused.wait_for(|paused| !paused)).await.is_err() {
-            let Request { command, limit, .. } = request;
-            let _ = request.answer.send(Err(AgentError::TimedOut { command, limit }));
-            continue;
+        let Request { command, limit, .. } = request;
+        match entrance.enter(limit).await {
+            Some(Entered::Here) => {}
+            Some(Entered::There(agent)) => {
+                if let Err(mpsc::error::SendError(request)) = agent.requests.send(request).await {
+                    let _ = request.answer.send(Err(AgentError::Disconnected { command }));
+                }
+                continue;
+            }
+            None => {
+                let _ = request.answer.send(Err(AgentError::Held { command, limit }));
+                continue;
+            }
         }
         number += 1;
         let result = serve(&path, monitor.as_ref(), &mut connection, &request, number).await;
+        entrance.leave();
         if !matches!(result, Ok(_) | Err(AgentError::Refused { .. })) {
             // Out of step: whatever comes later on this connection belongs to nobody.
             connection = None;

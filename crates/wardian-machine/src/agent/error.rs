@@ -34,6 +34,14 @@ pub enum AgentError {
         /// The limit.
         limit: Duration,
     },
+    /// The machine stood, or was about to; the command was never sent.
+    #[error("the machine stood for {limit:?}, so {command} was never sent to its guest agent")]
+    Held {
+        /// The command.
+        command: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
     /// The answer is not what the agent's protocol says.
     #[error("the guest agent's answer to {command} is unusable: {what}")]
     Answer {
@@ -58,7 +66,7 @@ pub enum AgentError {
         /// The limit.
         limit: Duration,
     },
-    /// A helper program in the guest failed.
+    /// A program that had to do a part of the work in the guest failed.
     #[error("{program} failed in the guest: {message}")]
     Program {
         /// The program.

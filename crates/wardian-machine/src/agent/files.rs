@@ -39,16 +39,9 @@ impl Agent {
         let copied = copied?;
         closed?;
         if let Some(mode) = mode {
-            self.helper(&["chmod", "--", &format!("{:04o}", mode & 0o7777), path]).await?;
+            self.run(&["chmod", "--", &format!("{:04o}", mode & 0o7777), path]).await?;
         }
         Ok(copied)
-    }
-
-    /// Permission bits of the guest's file `path`, by the guest's `stat`.
-    pub async fn file_mode(&self, path: &str) -> Result<u32, AgentError> {
-        let text = self.helper(&["stat", "-L", "-c", "%a", "--", path]).await?;
-        u32::from_str_radix(text.trim(), 8)
-            .map_err(|_| AgentError::Answer { command: "guest-exec", what: "stat gave no mode".to_owned() })
     }
 
     async fn open(&self, path: &str, mode: &str) -> Result<i64, AgentError> {

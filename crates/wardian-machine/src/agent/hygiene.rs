@@ -12,6 +12,8 @@ use super::{Agent, AgentError};
 
 /// Where Linux and the BSDs take randomness from whoever writes it.
 const POOL: &str = "/dev/urandom";
+/// What closing has, when no time is left: enough to be sent.
+const CLOSE: Duration = Duration::from_millis(1);
 
 impl Agent {
     /// Mixes `bytes` into the random pool of the guest (Linux, BSD), all within `limit`. A few dozen bytes of real randomness are plenty:
@@ -25,7 +27,7 @@ impl Agent {
         let arguments = json!({ "handle": handle, "buf-b64": BASE64_STANDARD.encode(bytes) });
         let written = self.execute("guest-file-write", Some(arguments), left()).await;
         // Closed in any case, and that is what makes the agent hand the bytes on; what went wrong first is what counts.
-        let closed = self.execute("guest-file-close", Some(json!({ "handle": handle })), left()).await;
+        let closed = self.execute("guest-file-close", Some(json!({ "handle": handle })), left().max(CLOSE)).await;
         written?;
         closed.map(drop)
     }

@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod exec;
 mod files;
+mod gate;
 mod hygiene;
 #[cfg(test)]
 mod tests;
@@ -17,20 +18,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 pub use commands::{AgentInfo, FsStatus, GuestInterface};
 pub use error::AgentError;
-pub use exec::{Exec, ExecOutput};
+pub use exec::{Exec, ExecOutput, ExecWait, GuestProcess};
+pub(crate) use gate::{Entrance, Gate, gate};
 
 use crate::qmp::Qmp;
 
 /// How long a command may take when nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the agent may take to answer the first word on a connection.
-pub const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer accepted, in bytes: the agent keeps up to 16 MiB of each output of a command, base64 makes it a third more.
-pub const MAXIMUM_LINE: usize = 48 << 20;
+const MAXIMUM_LINE: usize = 48 << 20;
 const QUEUE: usize = 64;
 
 /// A client of one guest's agent. Cheap to clone; connects when first used.
@@ -53,19 +55,13 @@ impl Agent {
     /// A client of the socket at `path`; needs a tokio runtime. With the machine's monitor it knows whether an agent is there
     /// without waiting for one.
     pub fn new(path: impl Into<PathBuf>, monitor: Option<Qmp>) -> Self {
-        // Whoever could hold it is gone at once: nothing does.
-        Agent::holding(path.into(), monitor, watch::channel(false).1, ())
+        Agent::holding(path.into(), monitor, gate().1, ())
     }
 
-    /// The same, keeping `what` for as long as the path is used. Calls wait while `paused` is true.
-    pub(crate) fn holding(
-        path: PathBuf,
-        monitor: Option<Qmp>,
-        paused: watch::Receiver<bool>,
-        what: impl Send + 'static,
-    ) -> Self {
+    /// The same, keeping `what` for as long as the path is used. Calls wait at `entrance`.
+    pub(crate) fn holding(path: PathBuf, monitor: Option<Qmp>, entrance: Entrance, what: impl Send + 'static) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let work = connection::run(path, monitor, paused, queue);
+        let work = connection::run(path, monitor, entrance, queue);
         tokio::spawn(async move {
             let _held = what;
             work.await;
@@ -74,7 +70,7 @@ impl Agent {
     }
 
     /// Executes an agent command within `limit` and gives its `return` member. The limit counts from when the calls
-    /// before it are done.
+    /// before it are done; with none at all the command is not sent.
     pub async fn execute(
         &self,
         command: &'static str,
@@ -91,6 +87,9 @@ impl Agent {
         limit: Duration,
         answers: bool,
     ) -> Result<Value, AgentError> {
+        if limit.is_zero() {
+            return Err(AgentError::TimedOut { command, limit });
+        }
         let (answer, answered) = oneshot::channel();
         let gone = |_| AgentError::Disconnected { command };
         let request = Request { command, arguments, limit, answers, answer };

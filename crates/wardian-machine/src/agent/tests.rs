@@ -239,3 +239,49 @@ async fn reseeding_and_setting_the_clock_end_in_time_with_a_silent_guest() {
     assert!(begun.elapsed() < SHORT * 4);
     silent.abort();
 }
+
+#[tokio::test]
+async fn held_gate_lets_the_call_under_way_end_and_leads_the_next_to_the_successor() {
+    let ((_directory, path, listener), (_next, successor, heir)) = (socket(), socket());
+    let (gate, entrance) = gate();
+    let agent = Agent::holding(path, None, entrance, ());
+    let call = |command| {
+        let agent = agent.clone();
+        tokio::spawn(async move { agent.execute(command, None, Duration::from_secs(20)).await })
+    };
+    let under_way = call("guest-get-time");
+    let mut guest = Guest::accept(&listener).await;
+    guest.synchronize().await;
+    assert_eq!(guest.hear().await["execute"], "guest-get-time");
+    gate.hold();
+    assert!(!gate.empty(SHORT).await, "its answer is still to come");
+    let held = call("guest-ping");
+    guest.say(b"{\"return\": 7}\n").await;
+    assert!(gate.empty(Duration::from_secs(20)).await);
+    assert_eq!(under_way.await.unwrap().unwrap(), 7);
+
+    assert!(!held.is_finished());
+    gate.lead_to(Agent::new(successor, None));
+    let mut guest = Guest::accept(&heir).await;
+    guest.synchronize().await;
+    guest.answer("guest-ping", json!({ "return": {} })).await;
+    held.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn call_that_was_held_for_too_long_was_never_sent() {
+    let (_directory, path, listener) = socket();
+    let (gate, entrance) = gate();
+    let agent = Agent::holding(path, None, entrance, ());
+    gate.hold();
+    let error = agent.ping(SHORT).await.unwrap_err();
+    assert!(matches!(error, AgentError::Held { command: "guest-ping", .. }) && !error.is_absence(), "{error}");
+    gate.open();
+    let guest = async {
+        let mut guest = Guest::accept(&listener).await;
+        guest.synchronize().await;
+        guest.answer("guest-ping", json!({ "return": {} })).await;
+    };
+    let (pong, ()) = tokio::join!(agent.ping(Duration::from_secs(20)), guest);
+    pong.unwrap();
+}

@@ -54,10 +54,3 @@ pub enum QmpError {
         command: String,
     },
 }
-
-impl QmpError {
-    /// Whether QEMU said it does not know the command (an older or differently built one).
-    pub fn is_unknown_command(&self) -> bool {
-        matches!(self, QmpError::Refused { class, .. } if class == "CommandNotFound")
-    }
-}

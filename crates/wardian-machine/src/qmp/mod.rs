@@ -7,7 +7,6 @@
 mod connection;
 mod error;
 mod event;
-mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::QmpError;
 pub use event::{Event, MachineEvent};
-pub use schema::Schema;
 
 /// How long a command may take when nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer accepted, in bytes. The whole schema is under 1 MiB.
-pub const MAXIMUM_LINE: usize = 16 << 20;
+/// Longest answer accepted, in bytes. Even the whole schema is under 1 MiB.
+const MAXIMUM_LINE: usize = 16 << 20;
 /// Events kept for a slow listener before it loses the oldest.
 const EVENTS: usize = 256;
 /// Requests waiting for the connection.
@@ -96,11 +94,6 @@ impl Qmp {
     /// What QEMU reports from now on. A listener that is slow loses the oldest events and is told so by the channel.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
-    }
-
-    /// Asks QEMU for its schema: which commands, events and members this build knows.
-    pub async fn schema(&self) -> Result<Schema, QmpError> {
-        self.execute_within("query-qmp-schema", None, Duration::from_secs(30)).await.map(Schema::new)
     }
 
     /// Ends the connection for good; every call fails from now on.

@@ -81,7 +81,6 @@ async fn refusal_names_command_class_and_words() {
     let error = json!({ "class": "CommandNotFound", "desc": "The command fly has not been found" });
     peer.say(&format!("{}\n", json!({ "error": error, "id": id }))).await;
     let error = asked.await.unwrap().unwrap_err();
-    assert!(error.is_unknown_command());
     assert_eq!(error.to_string(), "QEMU refused fly: The command fly has not been found (CommandNotFound)");
 }
 
@@ -198,8 +197,6 @@ fn any_json() -> impl Strategy<Value = Value> {
             Just("seconds".to_owned()),
             Just("microseconds".to_owned()),
             Just("name".to_owned()),
-            Just("members".to_owned()),
-            Just("arg-type".to_owned()),
             "[a-z]{0,3}",
         ];
         prop_oneof![
@@ -214,6 +211,5 @@ proptest! {
     fn any_message_is_read_without_panic(message in any_json()) {
         let is_event = message.get("event").is_some_and(Value::is_string);
         prop_assert_eq!(Event::read(&message).is_some(), is_event);
-        prop_assert!(!Schema::new(message).has_argument("a", "b"));
     }
 }

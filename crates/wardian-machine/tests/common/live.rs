@@ -124,6 +124,7 @@ impl Live {
         into: [&Machine; 2],
         steps: &mut Steps,
     ) -> Result<(), StateError> {
+        assert!(source.settle_agent(super::PATIENCE).await, "a call of the agent does not end");
         let mut begun = Instant::now();
         let mut lap = || std::mem::replace(&mut begun, Instant::now()).elapsed();
         source.pause().await.unwrap();
@@ -162,6 +163,7 @@ impl Live {
         assert!(!next(&self.run()).exists());
         drop(successor);
         let successor = Machine::adopt(&self.run()).await.unwrap().expect("the successor is in its place");
+        source.hand_over_agent(&successor);
         Handed { successor, clone, steps }
     }
 }

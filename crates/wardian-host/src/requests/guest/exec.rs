@@ -1,87 +1,98 @@
 //! A command in a guest, whichever process its machine is while it runs.
 //!
-//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's agent.
+//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's agent. Calls
+//! that were held back for a cut go there by themselves; what was under way for too long loses its answer.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use wardian_machine::{
-    AgentError,
-    agent::{DEFAULT_TIMEOUT, Exec, ExecOutput},
+    AgentError, Machine,
+    agent::{Exec, ExecOutput, ExecWait, GuestProcess},
 };
 
 use super::{agent, life::Life};
 use crate::Refusal;
 
-/// Pauses between two looks, the first and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
 /// How much earlier than its end a process may give up its connections.
 const LAST: Duration = Duration::from_millis(500);
 
+/// Why there is no answer.
+enum Unanswered {
+    /// The machine has handed over meanwhile.
+    Lost,
+    /// The machine has ended meanwhile.
+    Ended(Refusal),
+    /// The agent refuses, or can't be asked.
+    Refused(Refusal),
+}
+
 /// Runs it and waits for what it leaves.
 pub(super) async fn run(life: &mut Life, exec: &Exec) -> Result<ExecOutput, Refusal> {
-    let deadline = Instant::now() + exec.timeout;
-    let pid = begin(life, exec).await?;
-    let mut pause = PAUSES.0;
+    let mut wait = ExecWait::new(exec);
+    let process = begin(life, exec).await?;
     let mut unanswered = false;
     loop {
-        let asked = ask(life, "guest-exec-status", json!({ "pid": pid })).await;
-        let Some(status) = asked.map_err(|refusal| if unanswered { cut(life, exec, "had ended") } else { refusal })?
-        else {
-            life.next().await.map_err(|refusal| unknown(refusal, exec))?;
-            // Told once, an agent forgets it.
-            unanswered = true;
-            continue;
+        let machine = life.now().clone();
+        let outcome = match answer(life, &machine, machine.agent().exec_outcome(process)).await {
+            Ok(outcome) => outcome,
+            Err(Unanswered::Lost) => {
+                // Told once, an agent forgets it.
+                unanswered = true;
+                continue;
+            }
+            Err(Unanswered::Ended(refusal)) => return Err(unknown(refusal, exec)),
+            Err(Unanswered::Refused(_)) if unanswered => return Err(cut(life, exec, "had ended")),
+            Err(Unanswered::Refused(refusal)) => return Err(refusal),
         };
         unanswered = false;
-        if status["exited"] == true {
-            return output(&status).map_err(|error| agent(&life.environment, &life.name, &error));
+        if let Some(output) = outcome {
+            return Ok(output);
         }
-        let now = Instant::now();
-        if now >= deadline {
-            let program = exec.argv.first().cloned().unwrap_or_default();
-            let error = AgentError::ExecTimedOut { program, pid, limit: exec.timeout };
-            return Err(agent(&life.environment, &life.name, &error));
-        }
-        sleep(pause.min(deadline - now)).await;
-        pause = (pause * 3 / 2).min(PAUSES.1);
+        wait.again(process).await.map_err(|error| agent(&life.environment, &life.name, &error))?;
     }
 }
 
-/// Starts it once; gives its process id in the guest.
-async fn begin(life: &mut Life, exec: &Exec) -> Result<i64, Refusal> {
-    let Some((program, rest)) = exec.argv.split_first() else {
+/// Starts it once.
+async fn begin(life: &mut Life, exec: &Exec) -> Result<GuestProcess, Refusal> {
+    if exec.argv.is_empty() {
         return Err(Refusal::invalid("no program was named"));
-    };
-    let mut arguments = json!({ "path": program, "arg": rest, "capture-output": true });
-    if !exec.environment.is_empty() {
-        arguments["env"] = json!(exec.environment);
     }
-    if !exec.stdin.is_empty() {
-        arguments["input-data"] = json!(BASE64_STANDARD.encode(&exec.stdin));
-    }
-    life.moving().await?;
-    let Some(started) = ask(life, "guest-exec", arguments).await? else {
+    let machine = life.now().clone();
+    answer(life, &machine, machine.agent().exec_begin(exec)).await.map_err(|unanswered| match unanswered {
         // Not tried again: it may have been started.
-        return Err(cut(life, exec, "was to be started"));
-    };
-    let unusable = || AgentError::Answer { command: "guest-exec", what: "no process id".to_owned() };
-    started["pid"].as_i64().ok_or_else(|| agent(&life.environment, &life.name, &unusable()))
+        Unanswered::Lost => cut(life, exec, "was to be started"),
+        Unanswered::Ended(refusal) => unknown(refusal, exec),
+        Unanswered::Refused(refusal) => refusal,
+    })
 }
 
-/// The agent's answer; nothing when the process that was asked has ended.
-async fn ask(life: &Life, command: &'static str, arguments: Value) -> Result<Option<Value>, Refusal> {
-    let machine = life.now();
+/// The answer to a call of the agent of `machine`, which is the life's process. Afterwards that is one that lives.
+async fn answer<T>(
+    life: &mut Life,
+    machine: &Machine,
+    call: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, Unanswered> {
+    let mut call = pin!(call);
+    let mut moved = false;
     let answer = tokio::select! {
-        answer = machine.agent().execute(command, Some(arguments), DEFAULT_TIMEOUT) => answer,
-        _ = machine.wait_exit() => return Ok(None),
+        answer = &mut call => answer,
+        _ = machine.wait_exit() => {
+            life.next().await.map_err(Unanswered::Ended)?;
+            moved = true;
+            // If it was held back, the successor's agent carries it out; if not, it ends with the connection.
+            call.await
+        }
     };
     match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_absence() && timeout(LAST, machine.wait_exit()).await.is_ok() => Ok(None),
-        Err(error) => Err(agent(&life.environment, &life.name, &error)),
+        Ok(answer) => Ok(answer),
+        Err(error) if error.is_absence() && timeout(LAST, machine.wait_exit()).await.is_ok() => {
+            if !moved {
+                life.next().await.map_err(Unanswered::Ended)?;
+            }
+            Err(Unanswered::Lost)
+        }
+        Err(error) => Err(Unanswered::Refused(agent(&life.environment, &life.name, &error))),
     }
 }
 
@@ -99,20 +110,4 @@ fn unknown(mut refusal: Refusal, exec: &Exec) -> Refusal {
     let program = exec.argv.first().map_or("the command", String::as_str);
     refusal.problem.message = format!("{}, and what {program} would have left is unknown", refusal.problem.message);
     refusal
-}
-
-fn output(status: &Value) -> Result<ExecOutput, AgentError> {
-    let number = |member: &str| status[member].as_i64().and_then(|number| i32::try_from(number).ok());
-    let bytes = |member: &str| {
-        BASE64_STANDARD
-            .decode(status[member].as_str().unwrap_or_default())
-            .map_err(|error| AgentError::Answer { command: "guest-exec-status", what: error.to_string() })
-    };
-    Ok(ExecOutput {
-        status: number("exitcode"),
-        signal: number("signal"),
-        stdout: bytes("out-data")?,
-        stderr: bytes("err-data")?,
-        truncated: status["out-truncated"] == true || status["err-truncated"] == true,
-    })
 }

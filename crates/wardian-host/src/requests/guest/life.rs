@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wardian_machine::{Machine, RunState};
+use wardian_machine::Machine;
 use wardian_model::{
     Timestamp,
     id::EnvironmentId,
@@ -53,21 +53,6 @@ impl Life {
     /// The process it was when last looked for.
     pub(super) const fn now(&self) -> &Machine {
         &self.now
-    }
-
-    /// Waits while it stands for a cut: what its agent is asked then may be carried out by the successor and answered to nobody.
-    pub(super) async fn moving(&mut self) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HAND_OVER;
-        while Instant::now() < deadline {
-            let status = self.now.status().await;
-            if self.now.exit().is_some() {
-                self.next().await?;
-            } else if !status.is_ok_and(|status| status.state == RunState::Paused) {
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(())
     }
 
     /// Waits until its process has ended, and finds its successor.
