@@ -88,7 +88,8 @@ impl EnvironmentRecord {
     /// reach others. The address is the machine's all the same while it does not.
     #[must_use]
     pub fn has_outside(&self, machine: &MachineName) -> bool {
-        self.spec.may_have_outside(machine)
+        self.spec.is_isolated()
+            && self.spec.may_have_outside(machine)
             && match &self.gateway {
                 Gateway::PerMachine => true,
                 Gateway::Host => false,

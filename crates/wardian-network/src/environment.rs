@@ -171,8 +171,13 @@ pub(crate) fn ensure(
         changes.note("loaded the rules");
     }
     let Links { bridge, second, edge } = made?;
+    let port_of = match &plan.edge.port_of {
+        Some(name) if *name == plan.bridge.name => Some(bridge),
+        Some(_) => second,
+        None => None,
+    };
     namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;
-    open_edge(plan, &mut inside.netlink, second, &edge, &mut changes)
+    open_edge(plan, &mut inside.netlink, port_of, &edge, &mut changes)
         .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
     set_detour(plan, &mut inside.netlink, bridge, &mut changes)
         .map_err(NetworkError::kernel(format!("set the way by the gateway of environment {}", plan.environment)))?;
@@ -335,19 +340,19 @@ fn outer_alias(owner: &str, environment: EnvironmentId) -> String {
     format!("{owner}:{environment}")
 }
 
-/// Opens the inner end: a port of the second switch where there is one, and otherwise with addresses and routes of its own. Rules
-/// are loaded by now.
+/// Opens the inner end: a port of a switch where the plan says so, and otherwise with addresses and routes of its own. Rules are
+/// loaded by now.
 fn open_edge(
     plan: &NetworkPlan,
     inside: &mut Netlink,
-    second: Option<u32>,
+    port_of: Option<u32>,
     edge: &Link,
     changes: &mut Changes,
 ) -> io::Result<()> {
     let change = LinkChange {
         mac: Some(plan.edge.mac).filter(|m| edge.mac != m.bytes()),
         mtu: Some(plan.edge.mtu).filter(|m| edge.mtu != u32::from(*m)),
-        master: second.filter(|_| edge.master != second),
+        master: port_of.filter(|_| edge.master != port_of),
         up: !edge.up,
         ..LinkChange::default()
     };
@@ -357,7 +362,7 @@ fn open_edge(
     }
     let addresses: Vec<Ipv4Net> = plan.edge.addresses.iter().map(|a| Ipv4Net::from(*a)).collect();
     set_addresses(inside, edge, &addresses, changes)?;
-    if second.is_some() {
+    if port_of.is_some() {
         return Ok(());
     }
 

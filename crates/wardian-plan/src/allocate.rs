@@ -185,7 +185,7 @@ pub fn outside(
         let place = address.to_bits() - pools.lab.network().to_bits();
         let slot = u16::try_from(place).map_err(|_| exhausted())?;
         let mac = match isolation.mode {
-            IsolationMode::TwoWayNat => edge.mac,
+            IsolationMode::TwoWayNat | IsolationMode::None => edge.mac,
             IsolationMode::DualInterface => second_mac(slot, &inside_macs),
         };
         let outside = OutsideIdentity { address, mac };

@@ -24,6 +24,8 @@ pub struct Report {
     pub contenders: Vec<Contender>,
     /// Environments that isolation can't keep apart for somebody outside: sets of names, none within another.
     pub seen_outside: Vec<BTreeSet<EnvironmentName>>,
+    /// Environments that collide indeed: each shares something with another, and none of them is isolated.
+    pub colliding: BTreeSet<EnvironmentName>,
     /// What several environments say they use outside, and may reach.
     pub used_outside: Vec<Dependency>,
 }
@@ -133,7 +135,8 @@ pub fn conflicts(
     contenders.dedup_by(|a, b| a.environment == b.environment);
     let seen_outside = seen_outside(environments, &clashes);
     let used_outside = used_outside(environments, of);
-    Report { clashes, contenders, seen_outside, used_outside }
+    let colliding = colliding(environments, &clashes);
+    Report { clashes, contenders, seen_outside, colliding, used_outside }
 }
 
 impl Clash {
@@ -217,6 +220,17 @@ fn seen_outside(environments: &[&EnvironmentRecord], clashes: &[Clash]) -> Vec<B
         .filter(|set: &BTreeSet<EnvironmentName>| set.len() > 1)
         .collect();
     sets.iter().filter(|set| !sets.iter().any(|other| *set != other && set.is_subset(other))).cloned().collect()
+}
+
+/// Those without isolation, of which nothing keeps apart what they share.
+fn colliding(environments: &[&EnvironmentRecord], clashes: &[Clash]) -> BTreeSet<EnvironmentName> {
+    let bare: BTreeSet<&EnvironmentName> =
+        environments.iter().filter(|e| !e.spec.is_isolated()).map(|e| &e.name).collect();
+    let sets = clashes.iter().map(|clash| {
+        let names = clash.between.iter().map(|party| &party.environment).filter(|name| bare.contains(name));
+        names.cloned().collect::<BTreeSet<_>>()
+    });
+    sets.filter(|set| set.len() > 1).flatten().collect()
 }
 
 /// What more than one environment uses outside, `of` among them. Words are compared without case and outer spaces.
@@ -318,6 +332,19 @@ mod tests {
         let report = conflicts(&[&one, &two], &[], None);
         assert_eq!(lines(&report), ["Name host-1: one/m0 two/m0"]);
         assert!(report.seen_outside.is_empty());
+    }
+
+    #[test]
+    fn those_without_isolation_collide_indeed() {
+        let bare = |name: &str| {
+            let mut environment = environment(name, "10.1.0.0/24", "open", &[(1, 1, 1, 1)]);
+            environment.spec.isolation.mode = wardian_model::spec::IsolationMode::None;
+            environment
+        };
+        let (one, two, kept) = (bare("one"), bare("two"), environment("kept", "10.1.0.0/24", "open", &[(1, 1, 1, 1)]));
+        let report = conflicts(&[&one, &two, &kept], &[], None);
+        assert_eq!(report.colliding, ["one".parse().unwrap(), "two".parse().unwrap()].into());
+        assert!(conflicts(&[&one, &kept], &[], None).colliding.is_empty());
     }
 
     #[test]

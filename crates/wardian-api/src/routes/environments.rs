@@ -217,7 +217,9 @@ fn shared_outside(record: &EnvironmentRecord) -> Vec<String> {
             what.trim()
         )
     };
-    record.spec.dependencies().map(warning).collect()
+    let bare = (!record.spec.is_isolated())
+        .then(|| format!("{} is not isolated (mode none), nor are its clones: they collide with it", record.name));
+    bare.into_iter().chain(record.spec.dependencies().map(warning)).collect()
 }
 
 /// Which addresses are wanted.

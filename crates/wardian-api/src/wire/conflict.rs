@@ -119,8 +119,12 @@ impl From<plan::Report> for Conflicts {
                 names.join(", ")
             )
         });
+        let names: Vec<_> = report.colliding.iter().map(ToString::to_string).collect();
+        let colliding = (!names.is_empty()).then(|| {
+            format!("{} are not isolated (mode none): they do collide, as long as they run at once", names.join(", "))
+        });
         Self {
-            warnings: used.chain(seen).collect(),
+            warnings: colliding.into_iter().chain(used).chain(seen).collect(),
             conflicts: report.clashes.into_iter().map(Clash::from).collect(),
             environments: report.contenders.into_iter().map(Contender::from).collect(),
         }

@@ -63,6 +63,8 @@ pub struct EnvironmentDetail {
     pub domain: String,
     /// The gateway inside: the last host address of the subnet.
     pub gateway: String,
+    /// How its inside meets the lab network: `two-way-nat`, `dual-interface`, or `none`: not isolated.
+    pub mode: String,
     /// Through whom its machines reach the outside: `per-machine`, `host`, or the name of the machine that forwards for
     /// the others.
     pub outside_by: String,
@@ -306,6 +308,7 @@ impl EnvironmentDetail {
             subnet: record.spec.network.subnet.to_string(),
             domain: record.spec.network.domain.to_string(),
             gateway: record.spec.network.gateway().to_string(),
+            mode: record.spec.isolation.mode.to_string(),
             outside_by: record.gateway.to_string(),
             fence_counters: counters.iter().map(|(reason, count)| (reason.replace('_', "-"), *count)).collect(),
             operation,

@@ -12,7 +12,11 @@ impl Host {
     /// # Errors
     /// When there is no such environment, or the change is not in effect in time.
     pub async fn set_fence(&self, name: &EnvironmentName, fence: Fence) -> Result<(), Refusal> {
-        let set = |record: &mut EnvironmentRecord| Ok(std::mem::replace(&mut record.fence, fence) != fence);
+        let set = |record: &mut EnvironmentRecord| match record.spec.is_isolated() {
+            true => Ok(std::mem::replace(&mut record.fence, fence) != fence),
+            false => Err(Refusal::conflict(format!("{name} is not isolated (mode none), so it has no fence"))
+                .hint("remove it, and make it again without the mode")),
+        };
         let (record, changed) = self.change(name, set).await?;
         if changed {
             self.shared.records.say(name, None, format!("fence is {fence}")).await;

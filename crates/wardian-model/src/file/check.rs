@@ -87,6 +87,7 @@ pub fn check(spec: &EnvironmentSpec) -> Vec<Finding> {
     roles(spec, &mut found);
     graph::check(spec, &mut found);
     network::check(spec, &mut found);
+    isolation(spec, &mut found);
     gateway(spec, &mut found);
     exposed(spec, &mut found);
     dependencies(spec, &mut found);
@@ -179,10 +180,27 @@ fn gateway(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
         Err(reason @ GatewayError::NoOutside(_)) => {
             Some(Finding::error(path, reason.to_string()).hint("choose another machine, host or per-machine"))
         }
-        Err(reason @ GatewayError::SecondInterfaces) => {
-            Some(Finding::error(path, reason.to_string()).hint("remove the gateway, or the mode dual-interface"))
+        Err(reason @ (GatewayError::SecondInterfaces | GatewayError::NoIsolation)) => {
+            Some(Finding::error(path, reason.to_string()).hint("remove the gateway, or the mode"))
         }
     });
+}
+
+/// Who asks for no isolation says so twice: there is no fence to close.
+fn isolation(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    if spec.is_isolated() {
+        return;
+    }
+    if spec.isolation.fence == Fence::Open {
+        let message =
+            "without isolation, whoever else has the same names, addresses or hardware addresses collides with it";
+        let finding = Finding::warning("isolation/mode", message);
+        found.push(finding.hint("remove the mode, unless that is what shall be shown"));
+    } else {
+        let message = format!("without isolation there is no fence, so it can't be {}", spec.isolation.fence);
+        let finding = Finding::error("isolation/mode", message);
+        found.push(finding.hint("say `fence: open`, or remove the mode"));
+    }
 }
 
 /// What is outside is the same for every clone: many a lab disaster began there.

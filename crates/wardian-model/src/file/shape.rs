@@ -20,8 +20,6 @@ pub(super) enum Shape {
         /// With its article.
         what: &'static str,
         keys: &'static [Key],
-        /// Words of the design that come with a later version.
-        later: &'static [&'static str],
         /// Whether the values fit together.
         whole: Check,
     },
@@ -33,8 +31,8 @@ pub(super) enum Shape {
     Text { wants: &'static str, check: Check },
     /// A whole number from `least` to `most`.
     Integer { wants: &'static str, least: u64, most: u64 },
-    /// One of these words, or of those of a later version.
-    Word { words: &'static [&'static str], later: &'static [&'static str] },
+    /// One of these words.
+    Word { words: &'static [&'static str] },
     /// A word or a table.
     Either { word: &'static Shape, table: &'static Shape, wants: &'static str },
 }
@@ -99,7 +97,7 @@ pub(super) static ENVIRONMENT: Shape = Shape::Table {
         key("isolation", &ISOLATION),
         key("depends-outside", &DEPENDENCIES),
     ],
-    later: &[],
+
     whole: any,
 };
 
@@ -115,7 +113,7 @@ static MACHINE: Shape = Shape::Table {
         key("disk", &Shape::Text { wants: "a size, as in 2 GiB", check: Value::fits::<ByteSize> }),
         key("address", &Shape::Text { wants: "an IPv4 address", check: address }),
         key("mac", &Shape::Text { wants: "a hardware address", check: Value::fits::<MacAddress> }),
-        key("role", &Shape::Word { words: &["domain-controller"], later: &[] }),
+        key("role", &Shape::Word { words: &["domain-controller"] }),
         key(
             "start-after",
             &Shape::List { of: &Shape::Text { wants: "the name of a machine", check: Value::fits::<MachineName> } },
@@ -123,33 +121,25 @@ static MACHINE: Shape = Shape::Table {
         key("ready", &READY),
         key("cloud-init", &CLOUD_INIT),
         key("limits", &LIMITS),
-        key("generation-id", &Shape::Word { words: &["fresh", "keep"], later: &[] }),
+        key("generation-id", &Shape::Word { words: &["fresh", "keep"] }),
         key("depends-outside", &DEPENDENCIES),
     ],
-    later: &[],
+
     whole: any,
 };
 
 static READY: Shape = Shape::Either {
-    word: &Shape::Word { words: &["agent"], later: &[] },
+    word: &Shape::Word { words: &["agent"] },
     table: &Shape::Table {
         what: "`ready`",
         keys: &[
-            key("agent", &Shape::Table { what: "`agent`", keys: &[], later: &[], whole: any }),
+            key("agent", &Shape::Table { what: "`agent`", keys: &[], whole: any }),
             key("tcp", &PORT),
-            key(
-                "http",
-                &Shape::Table {
-                    what: "`http`",
-                    keys: &[key("port", &PORT), key("path", &TEXT)],
-                    later: &[],
-                    whole: any,
-                },
-            ),
+            key("http", &Shape::Table { what: "`http`", keys: &[key("port", &PORT), key("path", &TEXT)], whole: any }),
             key("exec", &Shape::List { of: &TEXT }),
             key("timeout", &Shape::Text { wants: "a length of time, as in 90s", check: Value::fits::<Span> }),
         ],
-        later: &[],
+
         whole: Value::fits::<Readiness>,
     },
     wants: "`agent`, { tcp: PORT }, { http: { port: PORT, path: PATH } } or { exec: [COMMAND, …] }",
@@ -158,7 +148,7 @@ static READY: Shape = Shape::Either {
 static CLOUD_INIT: Shape = Shape::Table {
     what: "`cloud-init`",
     keys: &[key("ssh-keys", &Shape::List { of: &TEXT }), key("user-data", &TEXT)],
-    later: &[],
+
     whole: any,
 };
 
@@ -168,7 +158,7 @@ static LIMITS: Shape = Shape::Table {
         "cpu-percent",
         &Shape::Integer { wants: "a percentage of one processor, 1 or more", least: 0, most: u32::MAX as u64 },
     )],
-    later: &[],
+
     whole: any,
 };
 
@@ -178,15 +168,15 @@ static NETWORK: Shape = Shape::Table {
         key("domain", &Shape::Text { wants: "a domain", check: Value::fits::<Domain> }),
         key("subnet", &Shape::Text { wants: "a subnet, as in 192.168.23.0/24", check: subnet }),
     ],
-    later: &[],
+
     whole: any,
 };
 
 static ISOLATION: Shape = Shape::Table {
     what: "`isolation`",
     keys: &[
-        key("mode", &Shape::Word { words: &["two-way-nat", "dual-interface"], later: &["none"] }),
-        key("fence", &Shape::Word { words: &["open", "out-only", "sealed"], later: &[] }),
+        key("mode", &Shape::Word { words: &["two-way-nat", "dual-interface", "none"] }),
+        key("fence", &Shape::Word { words: &["open", "out-only", "sealed"] }),
         key(
             "gateway",
             &Shape::Text { wants: "per-machine, host or the name of a machine", check: Value::fits::<Gateway> },
@@ -196,7 +186,7 @@ static ISOLATION: Shape = Shape::Table {
             &Shape::List { of: &Shape::Text { wants: "a port, as in web:80", check: Value::fits::<Expose> } },
         ),
     ],
-    later: &[],
+
     whole: any,
 };
 

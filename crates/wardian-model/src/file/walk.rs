@@ -65,8 +65,8 @@ impl<'a> Walk<'a> {
             self.places.marks.insert(path.to_owned(), (key, node.mark));
         }
         match (shape, &node.kind) {
-            (Shape::Table { what, keys, later, whole }, Kind::Table(items)) => {
-                let table = self.table(items, (what, keys, later), key, path)?;
+            (Shape::Table { what, keys, whole }, Kind::Table(items)) => {
+                let table = self.table(items, (what, keys), key, path)?;
                 self.checked(node.mark, *whole, table)
             }
             (Shape::Named { name, each, .. }, Kind::Table(items)) => self.named(items, *name, each, path),
@@ -85,8 +85,8 @@ impl<'a> Walk<'a> {
             {
                 Some(Value::Integer(*number))
             }
-            (Shape::Word { words, later }, Kind::Text(text) | Kind::Plain { written: text, .. }) => {
-                self.word(node.mark, text, name, (words, later))
+            (Shape::Word { words }, Kind::Text(text) | Kind::Plain { written: text, .. }) => {
+                self.word(node.mark, text, name, words)
             }
             (Shape::Either { word: Shape::Word { words, .. }, .. }, Kind::Text(text))
                 if words.contains(&text.as_str()) =>
@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
     fn table(
         &mut self,
         items: &[(super::tree::Key, Node)],
-        (what, keys, later): (&str, &'static [shape::Key], &[&str]),
+        (what, keys): (&str, &'static [shape::Key]),
         mark: Mark,
         path: &str,
     ) -> Option<Value> {
@@ -134,7 +134,7 @@ impl<'a> Walk<'a> {
         let mut sound = true;
         for (key, value) in items {
             let Some(known) = keys.iter().find(|known| known.name == key.name) else {
-                self.unknown(key, (what, keys, later));
+                self.unknown(key, (what, keys));
                 continue;
             };
             match self.node(value, known.shape, key.mark, &key.name, &join(path, &key.name)) {
@@ -163,13 +163,8 @@ impl<'a> Walk<'a> {
         sound.then_some(Value::Table(table))
     }
 
-    fn unknown(&mut self, key: &super::tree::Key, (what, keys, later): (&str, &'static [shape::Key], &[&str])) {
+    fn unknown(&mut self, key: &super::tree::Key, (what, keys): (&str, &'static [shape::Key])) {
         let name = key.name.as_str();
-        if later.contains(&name) {
-            let hint = "remove it for now".to_owned();
-            self.problem(key.mark, format!("`{name}` of {what} is not yet available in this version"), hint);
-            return;
-        }
         let elsewhere = shape::places_of(name);
         let hint = if let Some(near) = nearest(name, keys.iter().map(|key| key.name)) {
             did_you_mean(near)
@@ -199,20 +194,9 @@ impl<'a> Walk<'a> {
         table.into_iter().collect::<Option<_>>().map(Value::Table)
     }
 
-    fn word(
-        &mut self,
-        mark: Mark,
-        text: &str,
-        name: &str,
-        (words, later): (&[&'static str], &[&str]),
-    ) -> Option<Value> {
+    fn word(&mut self, mark: Mark, text: &str, name: &str, words: &[&'static str]) -> Option<Value> {
         if words.contains(&text) {
             return Some(Value::Text(text.to_owned()));
-        }
-        if later.contains(&text) {
-            let hint = format!("what is available: {}", words.join(", "));
-            self.problem(mark, format!("`{name}: {text}` is not yet available in this version"), hint);
-            return None;
         }
         let hint =
             nearest(text, words.iter().copied()).map_or_else(|| format!("write {}", words.join(", ")), did_you_mean);

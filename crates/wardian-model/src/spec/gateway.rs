@@ -50,6 +50,9 @@ pub enum GatewayError {
     /// It reaches nothing outside itself.
     #[error("{0} is the domain controller, which has no outside, so it can't be the gateway")]
     NoOutside(MachineName),
+    /// There is no outside to get to.
+    #[error("without isolation (mode none) there is no outside, so nobody can be the gateway")]
+    NoIsolation,
     /// There is nothing to do for a gateway.
     #[error("machines with a second interface are on the lab network themselves, so nobody can be their gateway")]
     SecondInterfaces,
@@ -58,6 +61,9 @@ pub enum GatewayError {
 /// Why no port of a machine can be reached from outside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreachableError {
+    /// It is on the lab network itself, by its inside address.
+    #[error("without isolation (mode none) {0} has no outside to be reached at")]
+    NoIsolation(MachineName),
     /// It has no outside, whatever the gateway.
     #[error("{0} is the domain controller, which has no outside to be reached at")]
     NoOutside(MachineName),
@@ -77,8 +83,11 @@ impl EnvironmentSpec {
     /// # Errors
     /// Says why not.
     pub fn may_have_gateway(&self, gateway: &Gateway) -> Result<(), GatewayError> {
-        if !gateway.is_per_machine() && self.isolation.mode == IsolationMode::DualInterface {
-            return Err(GatewayError::SecondInterfaces);
+        match self.isolation.mode {
+            _ if gateway.is_per_machine() => return Ok(()),
+            IsolationMode::DualInterface => return Err(GatewayError::SecondInterfaces),
+            IsolationMode::None => return Err(GatewayError::NoIsolation),
+            IsolationMode::TwoWayNat => {}
         }
         match gateway.machine() {
             Some(machine) if !self.machines.contains_key(machine) => Err(GatewayError::NoSuchMachine(machine.clone())),
@@ -92,6 +101,9 @@ impl EnvironmentSpec {
     /// # Errors
     /// Says why not.
     pub fn may_be_exposed(&self, machine: &MachineName, gateway: &Gateway) -> Result<(), UnreachableError> {
+        if !self.is_isolated() {
+            return Err(UnreachableError::NoIsolation(machine.clone()));
+        }
         if !self.may_have_outside(machine) {
             return Err(UnreachableError::NoOutside(machine.clone()));
         }

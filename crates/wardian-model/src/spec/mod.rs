@@ -128,6 +128,12 @@ impl EnvironmentSpec {
         self.machines.iter().find(|(_, machine)| machine.role == Some(Role::DomainController)).map(|(name, _)| name)
     }
 
+    /// Whether its machines are kept apart from other environments at all.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.isolation.mode != IsolationMode::None
+    }
+
     /// Whether a machine of this name may have an outside at all: ways to reach others there, and to be reached.
     #[must_use]
     pub fn may_have_outside(&self, machine: &MachineName) -> bool {
@@ -239,6 +245,19 @@ pub enum IsolationMode {
     /// Each machine has a second interface, on the lab network itself, with a hardware address of this instance and the public
     /// address; the first one stays inside.
     DualInterface,
+    /// Nothing stands between the machines and the lab network: they are there under their inside names and addresses, as every
+    /// other instance is, and collide with it. To show what isolation is for.
+    None,
+}
+
+impl std::fmt::Display for IsolationMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::TwoWayNat => "two-way-nat",
+            Self::DualInterface => "dual-interface",
+            Self::None => "none",
+        })
+    }
 }
 
 /// What may cross an environment's edge.

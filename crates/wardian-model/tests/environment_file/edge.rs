@@ -110,3 +110,30 @@ fn a_role_that_is_none_is_an_error() {
           = hint: write domain-controller
         "#);
 }
+
+#[test]
+fn who_asks_for_no_isolation_says_that_there_is_no_fence() {
+    let with = |isolation: &str| format!("name: store\nmachines:\n  web: {{ image: micro }}\nisolation: {isolation}\n");
+    insta::assert_snapshot!(problems(&with("{ mode: none }")));
+    insta::assert_snapshot!(problems(&with("{ mode: none, fence: open, expose: [ web:80 ] }")));
+    insta::assert_snapshot!(problems(&with("{ mode: none, fence: open, gateway: host }")));
+    let warnings = file(&with("{ mode: none, fence: open }")).warnings;
+    insta::assert_snapshot!(warnings[0].to_string());
+}
+
+#[test]
+fn a_gateway_is_a_word_or_a_machine_with_an_outside() {
+    let with = |isolation: &str| {
+        format!(
+            "name: store\nmachines:\n  web: {{ image: micro }}\n  dc: {{ image: samba, role: domain-controller }}\nisolation: {isolation}\n"
+        )
+    };
+    insta::assert_snapshot!(problems(&with("{ gateway: wed }")));
+    insta::assert_snapshot!(problems(&with("{ gateway: dc }")));
+    insta::assert_snapshot!(problems(&with("{ gateway: [web] }")));
+    insta::assert_snapshot!(problems(&with("{ gateway: web, mode: dual-interface }")));
+    insta::assert_snapshot!(problems(&with("{ gateway: web, expose: [ dc:389 ] }")));
+    let both = "name: store\nmachines: { web: { image: micro }, db: { image: micro } }\n";
+    insta::assert_snapshot!(problems(&format!("{both}isolation: {{ gateway: web, expose: [ db:80 ] }}\n")));
+    assert_eq!(file(&with("{ gateway: host }")).spec.isolation.gateway, wardian_model::spec::Gateway::Host);
+}

@@ -340,19 +340,6 @@ fn a_word_that_is_none_suggests_the_nearest() {
 }
 
 #[test]
-fn words_of_the_design_that_come_later_are_told_apart_from_mistakes() {
-    let text = "name: store\nmachines:\n  web: { image: micro }\nisolation: { mode: none }\n";
-    insta::assert_snapshot!(problems(text), @r#"
-        error: `mode: none` is not yet available in this version
-         --> env.yaml:4:20
-          |
-        4 | isolation: { mode: none }
-          |                    ^^^^
-          = hint: what is available: two-way-nat, dual-interface
-        "#);
-}
-
-#[test]
 fn what_is_used_outside_is_warned_of_unless_nothing_gets_there() {
     let text = "name: store\nmachines:\n  web: { image: micro, depends-outside: [the database sql.contoso.com] }\ndepends-outside: [the directory]\n";
     let file = read(text, "env.yaml").unwrap();

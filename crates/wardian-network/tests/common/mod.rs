@@ -157,7 +157,8 @@ impl Host {
         run("ip link set out0 up");
         outsider.run("ip address add 10.86.7.7/16 dev eth0");
         outsider.run("ip link set eth0 up");
-        assert!(outsider.pings("10.86.255.254"));
+        // A busy machine takes its time with a new link.
+        assert!((0..5).any(|_| outsider.pings("10.86.255.254")));
         outsider
     }
 

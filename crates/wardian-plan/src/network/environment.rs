@@ -3,8 +3,8 @@
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
 
 use super::{
-    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, crossing, pins,
-    second,
+    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, bare, crossing,
+    pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -77,6 +77,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
     let router = record.gateway.machine();
     let second = second::plan(record, lab);
     let nftables = match &second {
+        None if !record.spec.is_isolated() => bare::tables(record, &taps),
         None => crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet))),
         Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
     };
@@ -92,6 +93,11 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             outer: format!("we{}", record.edge.slot),
             inner: EDGE.into(),
             lab_bridge: lab.bridge.clone(),
+            port_of: match &second {
+                _ if !record.spec.is_isolated() => Some(BRIDGE.into()),
+                Some(second) => Some(second.bridge.clone()),
+                None => None,
+            },
             mac: record.edge.mac,
             addresses: match second {
                 None => crossing::public(record).collect(),
@@ -104,8 +110,8 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         },
         dhcp: DhcpPlan {
             server: gateway,
-            // With a second interface, that is the way out.
-            router: Some(gateway).filter(|_| second.is_none()),
+            // With a second interface, that is the way out; without isolation, there is none.
+            router: Some(gateway).filter(|_| second.is_none() && record.spec.is_isolated()),
             name_server: Some(
                 record
                     .spec

@@ -5,11 +5,13 @@
 //! * `lab`: from the configuration and the exposed ports to a [`LabPlan`];
 //! * `environment`: from a record to a [`NetworkPlan`];
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
-//! * `second`: what all this is where machines have a second interface on the lab network.
+//! * `second`: what all this is where machines have a second interface on the lab network;
+//! * `bare`: what it is without isolation.
 //!
 //! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names no
 //! table of anybody else's.
 
+mod bare;
 mod crossing;
 mod entrance;
 mod environment;
@@ -136,6 +138,9 @@ pub struct EdgePlan {
     pub inner: String,
     /// The lab bridge.
     pub lab_bridge: String,
+    /// The switch of which the inner end is a port, where it is one: what the machines send passes as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_of: Option<String>,
     /// The inner end's hardware address: the only one the lab network ever sees of this environment.
     pub mac: MacAddress,
     /// The public addresses: one per machine that has an outside of its own, or the one that all share; none where machines have

@@ -31,6 +31,12 @@ pub(super) fn table(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>) -
     render(taps.iter(), rules)
 }
 
+/// The same with a port that anything passes.
+pub(super) fn table_with_open_port(taps: &[TapPlan], port: &str) -> String {
+    let open = || Vec::from(rules![format!("iifname \"{port}\" accept")]);
+    render(taps.iter(), Rules { first: open(), input: open(), ..Rules::default() })
+}
+
 /// The same with second interfaces, whose switch has the edge as a port.
 ///
 /// The kernel's connection tracking is not everywhere to be had for frames a switch hands on, so the fence is an inet table that sees

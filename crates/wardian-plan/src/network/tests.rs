@@ -116,6 +116,16 @@ fn rules_for_each_gateway() {
 }
 
 #[test]
+fn rules_without_isolation() {
+    let mut record = store("open");
+    record.spec.isolation.mode = wardian_model::spec::IsolationMode::None;
+    let plan = environment(&record, &LabConfig::default());
+    assert_eq!((plan.edge.addresses.len(), plan.edge.port_of.as_deref()), (0, Some("br0")));
+    nft_check(&plan.nftables).unwrap();
+    insta::assert_snapshot!("rules_bare", plan.nftables);
+}
+
+#[test]
 fn machines_without_an_address_of_their_own_are_not_on_the_lab_network() {
     let addresses = |gateway: &str| {
         let mut record = store("open");

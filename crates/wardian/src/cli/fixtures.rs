@@ -103,6 +103,7 @@ pub(crate) fn detail() -> EnvironmentDetail {
         subnet: "192.168.23.0/24".into(),
         domain: "lab.contoso.com".into(),
         gateway: "192.168.23.254".into(),
+        mode: "two-way-nat".into(),
         outside_by: "per-machine".into(),
         fence_counters: [("fence-in", 12), ("fence-out", 0), ("forged-mac", 1), ("parked", 4)]
             .map(|(reason, count)| (reason.to_owned(), count))

@@ -134,7 +134,11 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     let summary = &detail.summary;
     let mut text = format!("{}: {}", summary.name, style.word(summary.phase.word()));
     let _ = write!(text, ", {} of {} machines ready", summary.machines_ready, summary.machines_total);
-    let _ = write!(text, ", fence {}", summary.fence.word());
+    if detail.mode == "none" {
+        text += ", not isolated";
+    } else {
+        let _ = write!(text, ", fence {}", summary.fence.word());
+    }
     if detail.outside_by != "per-machine" {
         let _ = write!(text, ", way out by {}", detail.outside_by);
     }
