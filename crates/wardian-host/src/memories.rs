@@ -183,7 +183,8 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done.
+/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done, and then it is
+/// looked again ([`Shared::making`]).
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let Ok(_alone) = shared.cutting.try_write() else { return Ok(()) };
     collect_alone(shared).await

@@ -135,7 +135,7 @@ impl Cut {
             }
         };
         // What is made here has no name in a record until it is done.
-        let _making = self.shared.cutting.read().await;
+        let _making = self.shared.making().await;
         let (machines, phase) = match self.attempt(memory).await {
             Ok((machines, phase)) => (machines, phase),
             Err(problem) => (Vec::new(), CutPhase::Failed { problem }),

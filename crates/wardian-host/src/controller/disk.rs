@@ -55,12 +55,7 @@ impl Task {
         fault::point("disk: recorded");
         if restore.is_some() {
             // What it has written since that moment is given up. Nobody waits for it to be deleted.
-            let shared = self.shared.clone();
-            tokio::spawn(async move {
-                if let Err(problem) = disks::collect(&shared).await {
-                    tracing::warn!(%problem, "what a restore has given up is not deleted yet");
-                }
-            });
+            self.shared.collector.disks();
         }
         // The file itself is made when the machine starts: that step has to see to it anyway, after any interruption.
         self.handle

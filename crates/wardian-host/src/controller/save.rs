@@ -16,7 +16,7 @@ use wardian_model::{
 use wardian_store::{Outcome, Transaction};
 
 use super::{Done, RETRY};
-use crate::{disks, fault, memories, records::REMEMBERED, refusal::problem, shared::Shared};
+use crate::{fault, memories, records::REMEMBERED, refusal::problem, shared::Shared};
 
 /// Until it is on disk, or has failed. A failure to read or write records is tried again by the next turn.
 pub(super) async fn save(
@@ -112,9 +112,7 @@ impl Saving<'_> {
         }
         fault::point("snapshot: done");
         self.shared.records.say(&self.environment, None, format!("snapshot {} is {word}", self.name)).await;
-        if let Err(problem) = disks::collect(self.shared).await {
-            tracing::warn!(%problem, "what is not needed any more is not removed yet");
-        }
+        self.shared.collector.disks();
         Ok(())
     }
 

@@ -65,7 +65,7 @@ impl Task {
             memories::no_file(&self.name).hint("stop and start it once (`wardian down`, `wardian start`)")
         })?;
         // What is made here has no name in a record until the end.
-        let _making = self.shared.cutting.read().await;
+        let _making = self.shared.making().await;
         machine.pause().await.map_err(|error| problem(&error))?;
         fault::point("suspend: paused");
         let id = if shared_file { of } else { MemoryId::random() };
@@ -122,7 +122,10 @@ impl Task {
         .await;
         fault::point("suspend: memory let go");
         self.say(format!("suspended; {} of memory are on disk", ByteSize::mib(bytes.div_ceil(1 << 20)))).await;
-        self.collect().await;
+        // Who has suspended it wants the memory of the host.
+        if let Err(problem) = memories::collect_in_any_case(&self.shared).await {
+            tracing::warn!(%problem, "unneeded memory is not removed yet");
+        }
         None
     }
 
@@ -137,7 +140,7 @@ impl Task {
         })
         .await;
         self.say("its memory is given up; the next start boots").await;
-        self.collect().await;
+        self.shared.collector.memory();
         None
     }
 
@@ -152,12 +155,6 @@ impl Task {
             record.phase = MachinePhase::Failed { problem: problem.clone() };
         })
         .await;
-    }
-
-    pub(super) async fn collect(&self) {
-        if let Err(problem) = memories::collect_in_any_case(&self.shared).await {
-            tracing::warn!(%problem, "unneeded memory is not removed yet");
-        }
     }
 
     /// Who can't be suspended goes on, and with it the whole environment: half of one suspended helps nobody.
