@@ -132,13 +132,6 @@ impl Controller {
         }
     }
 
-    /// A cut with memory hands taps over in the network, and a new daemon has to look at that first: the cut waits for it.
-    fn network_is_coming(&self, environment: &EnvironmentRecord) -> bool {
-        let view = &self.network.view;
-        environment.desired == Desired::Running
-            && matches!(view, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)
-    }
-
     fn wanted_network(&self, environment: &EnvironmentRecord) -> NetworkPlan {
         network::environment(environment, &self.shared.config.lab)
     }
@@ -162,7 +155,7 @@ impl Controller {
             network: self.network.view.clone(),
             machines,
             origin_cut: observed.origin_cut.as_ref(),
-            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting && !self.network_is_coming(&observed.environment)),
+            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting),
             cutting: self.cutting,
             unsaved: observed.unsaved.clone(),
             saving: self.saving,

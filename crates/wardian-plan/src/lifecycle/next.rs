@@ -39,10 +39,17 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
     actions
 }
 
-/// A cut wants disks that nobody is making, and machines that are neither coming nor going.
+/// A cut wants disks that nobody is making, machines that are neither coming nor going, and no network that is coming.
 fn can_cut(view: &View<'_>) -> bool {
     let fits = |m: &MachineView<'_>| view.disk_is_right(m) && matches!(m.busy, None | Some(Busy::Awaiting));
-    !view.cutting && view.machines.values().all(fits)
+    !view.cutting && !network_is_coming(view) && view.machines.values().all(fits)
+}
+
+/// A cut with memory hands taps over in the network, and a new daemon has to look at that first. One that is broken is not
+/// waited for: it comes with another request to run only.
+fn network_is_coming(view: &View<'_>) -> bool {
+    view.environment.desired == Desired::Running
+        && matches!(view.network, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)
 }
 
 fn is_partly_suspended(view: &View<'_>) -> bool {

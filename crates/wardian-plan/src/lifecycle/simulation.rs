@@ -461,6 +461,28 @@ proptest! {
     }
 
     #[test]
+    fn a_cut_through_what_shall_run_waits_for_the_network_that_is_coming_and_is_made_in_the_end(
+        happenings in prop::collection::vec(happening(), 0..60),
+    ) {
+        let wanted = CutId::from_bits(2);
+        let cut_with = |world: &World, network| {
+            next(&View { network, wanted_cut: Some(wanted), ..world.view() }).contains(&Action::Cut(wanted))
+        };
+        let mut world = World::new();
+        for happening in happenings {
+            world.happen(happening);
+            let runs = world.environment.desired == Desired::Running;
+            for network in [NetworkView::Absent, NetworkView::Stale, NetworkView::Busy] {
+                prop_assert!(!(runs && cut_with(&world, network.clone())), "cut while the network is {network:?}");
+            }
+        }
+        world.ask(Desired::Running);
+        world.settle();
+        prop_assert!(cut_with(&world, NetworkView::Ready));
+        prop_assert!(cut_with(&world, NetworkView::Broken(Problem::new("it went wrong"))), "it comes no more by itself");
+    }
+
+    #[test]
     fn whatever_happened_a_removal_forgets_everything(happenings in prop::collection::vec(happening(), 0..60)) {
         let mut world = World::new();
         happenings.into_iter().for_each(|h| world.happen(h));
