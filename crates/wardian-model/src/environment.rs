@@ -12,6 +12,7 @@ use crate::{
     id::{CutId, EnvironmentId, OperationId, SnapshotId},
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
+    machine::MachineRecord,
     name::{EnvironmentName, MachineName, SnapshotName},
     record::Record,
     spec::{EnvironmentSpec, Fence, IsolationMode, Protocol},
@@ -79,6 +80,12 @@ impl EnvironmentRecord {
         let addresses = self.identities.values().map(|i| Claimed::Address(i.outside.address));
         let ports = self.exposed.iter().map(|e| Claimed::Port(e.protocol, e.at.get()));
         std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(ports)
+    }
+
+    /// The restore by which a machine still has to go back: the last one asked for, unless it has gone back by that.
+    #[must_use]
+    pub fn restore_due(&self, machine: &MachineRecord) -> Option<&Restore> {
+        self.restore.as_ref().filter(|restore| machine.restored < restore.number)
     }
 
     /// Whether that machine has a second interface, on the lab network. One without an outside has none.

@@ -85,7 +85,7 @@ pub fn finished_cuts(
             let mut own = machines.iter().filter(|m| m.environment_id == environment.id);
             match (&environment.origin, &environment.restore) {
                 (Origin::Clone { cut, .. }, _) if *cut == id && own.clone().any(|m| m.disk.layers.is_empty()) => true,
-                (_, Some(restore)) => restore.cut == id && own.any(|m| m.restored < restore.number),
+                (_, Some(restore)) => restore.cut == id && own.any(|m| environment.restore_due(m).is_some()),
                 _ => false,
             }
         })

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use wardian_machine::{Machine, RunState, succession};
 use wardian_model::{
     cut::{CutPhase, CutRecord},
-    environment::{Desired, EnvironmentRecord, Origin, Restore},
+    environment::{Desired, EnvironmentRecord},
     id::CutId,
     machine::MachineRecord,
     name::{MachineName, SnapshotName},
@@ -12,7 +12,7 @@ use wardian_model::{
     snapshot::{SnapshotPhase, SnapshotRecord},
 };
 use wardian_plan::{
-    lifecycle::{MachineView, NetworkView, View},
+    lifecycle::{self, MachineView, NetworkView, StartsFrom, View},
     network::{self, NetworkPlan},
 };
 
@@ -77,14 +77,8 @@ impl Controller {
         let environment = environment.record;
         let mut machines = records.machines(&self.name).await?;
         machines.sort_by_key(|name, _| environment.identities.get_index_of(name));
-        let goes_back = |restore: &&Restore| machines.values().any(|m| m.restored < restore.number);
-        let starts_from = match (&environment.origin, environment.restore.as_ref().filter(goes_back)) {
-            (_, Some(restore)) => Some(restore.cut),
-            (Origin::Clone { cut, .. }, None) if machines.values().any(|m| m.disk.layers.is_empty()) => Some(*cut),
-            // All disks are there: what they came from does not matter any more.
-            _ => None,
-        };
-        let origin_cut = match starts_from {
+        // When all disks are there, what they came from does not matter any more.
+        let origin_cut = match lifecycle::waits_for(&environment, machines.values()).and_then(StartsFrom::cut) {
             Some(cut) => records.cut(cut).await?.map(|cut| cut.record.phase),
             None => None,
         };

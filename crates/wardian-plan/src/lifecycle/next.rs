@@ -1,11 +1,6 @@
 //! What to do next.
 
-use wardian_model::{
-    cut::CutPhase,
-    environment::{Desired, Origin},
-    machine::MachinePhase,
-    name::MachineName,
-};
+use wardian_model::{cut::CutPhase, environment::Desired, machine::MachinePhase, name::MachineName};
 
 use super::{Action, Busy, MachineView, NetworkView, View};
 
@@ -84,7 +79,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, true) => actions.push(Action::Start(name)),
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, false) if !due => {}
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, false) => {
-                if !machine.has_disk() {
+                if !view.disk_is_right(machine) {
                     if origin_is_there(view) {
                         actions.push(Action::MakeDisk(name));
                     }
@@ -129,11 +124,7 @@ fn go_back(view: &View<'_>, actions: &mut Vec<Action>) {
 
 /// Disks that come from a cut wait for it; other disks wait for nothing.
 fn origin_is_there(view: &View<'_>) -> bool {
-    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
-    match view.environment.origin {
-        Origin::File if !going_back => true,
-        _ => matches!(view.origin_cut, Some(CutPhase::Done { .. })),
-    }
+    view.waits_for().is_none() || matches!(view.origin_cut, Some(CutPhase::Done { .. }))
 }
 
 /// A machine that goes on from its memory waits for nobody: it was already waited for when that was saved.

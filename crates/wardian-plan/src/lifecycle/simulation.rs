@@ -7,7 +7,7 @@ use wardian_model::{
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem, Restore},
     host::Accelerator,
     id::{LayerId, MemoryId},
-    machine::{MachinePhase, MachineRecord, Process},
+    machine::{Disk, MachinePhase, MachineRecord, Process},
     memory::FrozenMemory,
     operation::OperationKind,
 };
@@ -213,15 +213,12 @@ impl World {
         let record = self.machines.get_mut(&name).expect("it was just there");
         match busy {
             Busy::MakingDisk => {
-                let number = self.environment.restore.as_ref().map_or(0, |restore| restore.number);
                 assert!(alive.is_none(), "a disk is replaced under a machine");
-                record.disk.layers.push(LayerId::from_bits(7));
-                if record.restored < number {
-                    // Whatever was counted for this request before was not what it asked for.
-                    record.run = record.run.min(run - 1);
-                    (record.resume, record.saved) = (Some(memory()), false);
-                }
-                record.restored = number;
+                let from = starts_from(&self.environment, record).expect("a disk is replaced for nothing");
+                let disk = Disk { image: "d".to_owned(), layers: vec![LayerId::from_bits(7)] };
+                let memory = from.restore().map(|_| memory());
+                let made = Made { disk, memory, generation: "n".to_owned() };
+                disk_made(record, &self.environment, from, &made);
             }
             Busy::Starting if !well => {
                 record.run = run;
