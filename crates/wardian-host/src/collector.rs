@@ -1,9 +1,9 @@
 //! Deletes in the background what no record names any more. Whoever has given something up says so here and goes on.
 //!
-//! However many say so meanwhile, one run is for all of them: each looks at all records, so that one for every machine would
-//! take quadratic time. Nothing is remembered: what a daemon that was killed has not got to is found by the run that every
-//! daemon begins with ([`crate::controller::settle`]). Who must see it done before anything else happens collects by itself
-//! ([`disks::collect`], [`memories::collect_in_any_case`]).
+//! However many say so meanwhile, one run is for all of them: each looks at all records, so that one for every machine
+//! would take quadratic time. Nothing is remembered: what a daemon that was killed has not got to is found by the run
+//! that every daemon begins with ([`crate::controller::settle`]). Who must see it done before anything else happens
+//! collects by itself ([`disks::collect`], [`memories::collect_in_any_case`]).
 
 use std::sync::Arc;
 

@@ -111,8 +111,8 @@ pub(crate) fn to_freeze(paths: &Paths, name: &MachineName, machine: &Machine) ->
     }
 }
 
-/// Copies the memory of a copy-on-write child, as it is now; there is nothing to do for others. While it runs, that is no
-/// moment; but most of what there is to copy is there then.
+/// Copies the memory of a copy-on-write child, as it is now; there is nothing to do for others. While it runs, that is
+/// no moment; but most of what there is to copy is there then.
 pub(crate) async fn copy(paths: &Paths, child: &Machine, memory: Freezing) -> Result<(), Problem> {
     let Some(of) = memory.born_from else { return Ok(()) };
     let (from, to, child) = (paths.ram(of), paths.ram(memory.id), child.clone());
@@ -123,7 +123,8 @@ pub(crate) async fn copy(paths: &Paths, child: &Machine, memory: Freezing) -> Re
     copied.await.map_err(|error| Problem::new(error.to_string()))
 }
 
-/// Lays what a copy-on-write child has changed over the copy of what it was born from; there is nothing to do for others.
+/// Lays what a copy-on-write child has changed over the copy of what it was born from; there is nothing to do for
+/// others.
 pub(crate) async fn complete(
     paths: &Paths,
     name: &MachineName,
@@ -217,8 +218,8 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done, and then it is
-/// looked again ([`Shared::making`]).
+/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done, and then
+/// the collector looks again ([`Shared::making`]).
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let Ok(_alone) = shared.cutting.try_write() else { return Ok(()) };
     collect_alone(shared).await

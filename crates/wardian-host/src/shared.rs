@@ -22,8 +22,8 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     /// Taken while files of layers are listed and deleted, or an image is.
     pub(crate) collecting: Mutex<()>,
-    /// Read while a cut makes files that no record names yet ([`Shared::making`]); written while files that none names are
-    /// deleted.
+    /// Read while a cut makes files that no record names yet ([`Shared::making`]); written while files that none names
+    /// are deleted.
     pub(crate) cutting: RwLock<()>,
     /// Who is told what nobody needs any more.
     pub(crate) collector: Collector,

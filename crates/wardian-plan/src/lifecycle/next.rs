@@ -40,8 +40,8 @@ fn can_cut(view: &View<'_>) -> bool {
     !view.cutting && !network_is_coming(view) && view.machines.values().all(fits)
 }
 
-/// A cut with memory hands taps over in the network, and a new daemon has to look at that first. One that is broken is not
-/// waited for: it comes with another request to run only.
+/// A cut with memory hands taps over in the network, and a new daemon has to look at that first. One that is broken is
+/// not waited for: it comes with another request to run only.
 fn network_is_coming(view: &View<'_>) -> bool {
     view.environment.desired == Desired::Running
         && matches!(view.network, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)

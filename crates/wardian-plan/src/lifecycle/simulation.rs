@@ -476,7 +476,8 @@ proptest! {
         world.ask(Desired::Running);
         world.settle();
         prop_assert!(cut_with(&world, NetworkView::Ready));
-        prop_assert!(cut_with(&world, NetworkView::Broken(Problem::new("it went wrong"))), "it comes no more by itself");
+        let broken = NetworkView::Broken(Problem::new("it went wrong"));
+        prop_assert!(cut_with(&world, broken), "it comes no more by itself");
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub fn starts_from<'a>(environment: &'a EnvironmentRecord, machine: &MachineReco
     })
 }
 
-/// The cut that machines of an environment are still to start from. All have the same: whose disk was never made goes back
-/// with the others.
+/// The cut that machines of an environment are still to start from. All have the same: whose disk was never made goes
+/// back with the others.
 pub fn waits_for<'a, 'm>(
     environment: &'a EnvironmentRecord,
     machines: impl IntoIterator<Item = &'m MachineRecord>,
