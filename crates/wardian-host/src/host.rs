@@ -8,7 +8,7 @@ use wardian_store::{Reserved, SqliteStore, Store};
 use wardian_vault::{Vault, VaultError};
 
 use crate::{
-    aliases,
+    aliases, collector,
     config::HostConfig,
     lab, memories,
     paths::Paths,
@@ -76,6 +76,7 @@ impl Host {
         tokio::join!(
             supervisor::run(self.shared.clone()),
             lab::keep(self.shared.clone(), plan),
+            collector::keep(self.shared.clone()),
             aliases::serve::keep(self.shared.clone(), names),
             aliases::publish::keep(self.shared.clone()),
         );

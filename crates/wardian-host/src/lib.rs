@@ -3,13 +3,15 @@
 //! * [`Host`]: opening, running, and every request (`requests`);
 //! * `supervisor`, `controller`: one controller per environment; `lab`: the network they meet on;
 //! * `aliases`: what name servers are told of machines;
-//! * `records`: typed access to the store; `disks`, `seed`: files; `accelerator`: how guests run;
+//! * `records`: typed access to the store; `accelerator`: how guests run;
+//! * `disks`, `memories`, `seed`: files; `collector`: those nobody needs any more;
 //! * [`paths`], [`state`]: the layout of the state and run directories.
 
 mod accelerator;
 mod aliases;
 mod applied;
 mod check;
+mod collector;
 mod config;
 mod controller;
 mod disks;

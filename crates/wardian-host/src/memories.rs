@@ -91,20 +91,55 @@ async fn version_of(machine: &Machine) -> Result<String, wardian_machine::QmpErr
     Ok(format!("{}.{}.{}", number("major"), number("minor"), number("micro")))
 }
 
-/// A machine whose memory [`of_process`] doesn't find.
-pub(crate) fn no_file(machine: &MachineName) -> Problem {
-    Problem::new(format!("the memory of {machine} can't be frozen: it was started without a file for it"))
+/// The memory of a running machine that is about to be frozen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Freezing {
+    /// Its own file; for a copy-on-write child a copy, which is to be made.
+    pub(crate) id: MemoryId,
+    /// What the child was born from.
+    born_from: Option<MemoryId>,
 }
 
-/// Copies the memory of a copy-on-write child of `of`, as it is now, to `to`. While it runs, that is no moment; but most of
-/// what there is to copy is there then.
-pub(crate) async fn copy(paths: &Paths, child: &Machine, of: MemoryId, to: MemoryId) -> Result<(), Problem> {
-    let (from, to, child) = (paths.ram(of), paths.ram(to), child.clone());
+/// Which memory that is, by what the kernel knows of the process.
+pub(crate) fn to_freeze(paths: &Paths, name: &MachineName, machine: &Machine) -> Result<Freezing, Problem> {
+    match of_process(paths, machine.pid()) {
+        Some((id, true)) => Ok(Freezing { id, born_from: None }),
+        Some((of, false)) => Ok(Freezing { id: MemoryId::random(), born_from: Some(of) }),
+        None => {
+            Err(Problem::new(format!("the memory of {name} can't be frozen: it was started without a file for it")))
+        }
+    }
+}
+
+/// Copies the memory of a copy-on-write child, as it is now; there is nothing to do for others. While it runs, that is
+/// no moment; but most of what there is to copy is there then.
+pub(crate) async fn copy(paths: &Paths, child: &Machine, memory: Freezing) -> Result<(), Problem> {
+    let Some(of) = memory.born_from else { return Ok(()) };
+    let (from, to, child) = (paths.ram(of), paths.ram(memory.id), child.clone());
     let copied = run(move || {
         memory::copy_sparse(&from, &to)?;
         memory::copy_private_pages(&child, &to).map(drop)
     });
     copied.await.map_err(|error| Problem::new(error.to_string()))
+}
+
+/// Lays what a copy-on-write child has changed over the copy of what it was born from; there is nothing to do for
+/// others.
+pub(crate) async fn complete(
+    paths: &Paths,
+    name: &MachineName,
+    child: &Machine,
+    memory: Freezing,
+) -> Result<(), Problem> {
+    if memory.born_from.is_none() {
+        return Ok(());
+    }
+    let (to, child) = (paths.ram(memory.id), child.clone());
+    let copied = run(move || memory::copy_private_pages(&child, &to)).await;
+    let pages =
+        copied.map_err(|error| Problem::new(format!("the changed memory of {name} can't be copied: {error}")))?;
+    tracing::debug!(machine = %name, bytes = pages.copied, took = ?pages.took, "memory completed");
+    Ok(())
 }
 
 fn facts(machine: &MachineName, memory: &FrozenMemory) -> MemoryFacts {
@@ -183,7 +218,8 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
-/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done.
+/// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done, and then
+/// the collector looks again ([`Shared::making`]).
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let Ok(_alone) = shared.cutting.try_write() else { return Ok(()) };
     collect_alone(shared).await

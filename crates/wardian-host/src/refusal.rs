@@ -58,6 +58,11 @@ impl Refusal {
         Self::new(RefusalKind::Internal, Problem::new(message))
     }
 
+    /// Something can't be used as it is.
+    pub(crate) fn from_problem(problem: Problem) -> Self {
+        Self::new(RefusalKind::Conflict, problem)
+    }
+
     /// With what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -2,15 +2,15 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use tokio::sync::{Mutex, RwLock, watch};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, watch};
 use wardian_machine::Machine;
 use wardian_model::{environment::Problem, host::Accelerator, id::EnvironmentId, name::MachineName};
 use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 
 use crate::{
-    accelerator, aliases::Standing, applied::Applied, config::HostConfig, paths::Paths, records::Records,
-    refusal::problem,
+    accelerator, aliases::Standing, applied::Applied, collector::Collector, config::HostConfig, paths::Paths,
+    records::Records, refusal::problem,
 };
 
 /// Parts of one host.
@@ -22,8 +22,11 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     /// Taken while files of layers are listed and deleted, or an image is.
     pub(crate) collecting: Mutex<()>,
-    /// Read while a cut makes files that no record names yet; written while files that none names are deleted.
+    /// Read while a cut makes files that no record names yet ([`Shared::making`]); written while files that none names
+    /// are deleted.
     pub(crate) cutting: RwLock<()>,
+    /// Who is told what nobody needs any more.
+    pub(crate) collector: Collector,
     /// Taken while memory is brought to hand.
     pub(crate) loading: Mutex<()>,
     /// The QEMU machines are started with.
@@ -53,6 +56,7 @@ impl Shared {
             network,
             collecting: Mutex::new(()),
             cutting: RwLock::new(()),
+            collector: Collector::default(),
             loading: Mutex::new(()),
             qemu_version,
             applied: Applied::new(),
@@ -60,6 +64,11 @@ impl Shared {
             accelerator: Mutex::new(None),
             machines: std::sync::RwLock::default(),
         })
+    }
+
+    /// Held while memory is made that no record names yet: nothing that looks like it is deleted meanwhile.
+    pub(crate) async fn making(&self) -> Making<'_> {
+        Making { _cutting: self.cutting.read().await, _after: After(&self.collector) }
     }
 
     /// Keeps a machine's handle for requests that need the guest, or lets it go.
@@ -98,5 +107,20 @@ impl Shared {
             *known = Some(accelerator);
         }
         Ok(accelerator)
+    }
+}
+
+/// Somebody makes memory that no record names yet. Whoever was to delete some has not, and is told when it is over.
+pub(crate) struct Making<'a> {
+    _cutting: RwLockReadGuard<'a, ()>,
+    /// Below the lock, so that it is dropped after it.
+    _after: After<'a>,
+}
+
+struct After<'a>(&'a Collector);
+
+impl Drop for After<'_> {
+    fn drop(&mut self) {
+        self.0.memory();
     }
 }

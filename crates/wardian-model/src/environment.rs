@@ -12,6 +12,7 @@ use crate::{
     id::{CutId, EnvironmentId, OperationId, SnapshotId},
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
+    machine::MachineRecord,
     name::{EnvironmentName, MachineName, SnapshotName},
     record::Record,
     spec::{EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
@@ -118,6 +119,12 @@ impl EnvironmentRecord {
             Some(address) => Exposure { address, port: exposure.at, ..exposure.clone() },
             None => exposure.clone(),
         }
+    }
+
+    /// The restore by which a machine still has to go back: the last one asked for, unless it has gone back by that.
+    #[must_use]
+    pub fn restore_due(&self, machine: &MachineRecord) -> Option<&Restore> {
+        self.restore.as_ref().filter(|restore| machine.restored < restore.number)
     }
 
     /// Whether that machine has a second interface, on the lab network. One without an outside has none.

@@ -38,7 +38,7 @@ pub fn unneeded(present: &BTreeSet<LayerId>, needed: &BTreeSet<LayerId>) -> BTre
 pub struct Memories {
     /// Needed at hand: a process has it mapped, or is about to go on from it, or it is not on disk yet.
     pub at_hand: BTreeSet<MemoryId>,
-    /// Needed on disk: it belongs to a snapshot.
+    /// Needed on disk: it belongs to a snapshot, or a machine is to go on from it.
     pub on_disk: BTreeSet<MemoryId>,
 }
 
@@ -60,9 +60,8 @@ pub fn memories(machines: &[MachineRecord], cuts: &[CutRecord], snapshots: &[Sna
     }
     for cut in cuts {
         let snapshot = snapshots.iter().find(|snapshot| snapshot.cut == cut.id);
-        if snapshot.is_some() {
-            found.on_disk.extend(of(cut));
-        }
+        // Also that of one whose snapshot was removed: the cut is there as long as a machine is to start from it.
+        found.on_disk.extend(of(cut));
         if !snapshot.is_some_and(|snapshot| matches!(snapshot.phase, SnapshotPhase::Ready { .. })) {
             found.at_hand.extend(of(cut));
         }
@@ -85,7 +84,7 @@ pub fn finished_cuts(
             let mut own = machines.iter().filter(|m| m.environment_id == environment.id);
             match (&environment.origin, &environment.restore) {
                 (Origin::Clone { cut, .. }, _) if *cut == id && own.clone().any(|m| m.disk.layers.is_empty()) => true,
-                (_, Some(restore)) => restore.cut == id && own.any(|m| m.restored < restore.number),
+                (_, Some(restore)) => restore.cut == id && own.any(|m| environment.restore_due(m).is_some()),
                 _ => false,
             }
         })
@@ -117,6 +116,33 @@ mod tests {
         let needed = needed(&[machine(&[1, 2])], &[cut]);
         let present = (1..=5).map(LayerId::from_bits).collect();
         assert_eq!(unneeded(&present, &needed), [4, 5].map(LayerId::from_bits).into());
+    }
+
+    #[test]
+    fn memory_on_disk_is_kept_while_a_machine_is_to_go_back_to_it_though_its_snapshot_was_removed() {
+        let environment: EnvironmentRecord = serde_json::from_value(serde_json::json!({
+            "id": "0000000000000001", "name": "lab", "created": "2026-01-01T00:00:00Z",
+            "spec": { "name": "lab", "machines": { "web": { "image": "micro" } } },
+            "origin": { "from": "file" }, "edge": { "slot": 1, "mac": "02:57:80:00:00:01" }, "identities": {},
+            "fence": "open", "desired": "running", "run": 2, "phase": { "is": "starting" },
+            "restore": { "number": 2, "cut": "00000000000000aa", "snapshot": "kept" },
+        }))
+        .unwrap();
+        let cut: CutRecord = serde_json::from_value(serde_json::json!({
+            "id": "00000000000000aa", "source": "lab", "source-id": "0000000000000001", "memory": true,
+            "phase": { "is": "done", "disks": {}, "quiesced": [], "memories": { "web": {
+                "id": "00000000000000cc", "qemu": "10.0.2", "machine-type": "pc", "accelerator": "tcg", "cpus": 1,
+                "size": 134_217_728, "generation": "g",
+            } } },
+        }))
+        .unwrap();
+        let (cuts, environments, machines) = ([cut], [environment], [machine(&[1])]);
+        assert!(finished_cuts(&cuts, &environments, &machines, &[]).is_empty());
+        assert!(memories(&machines, &cuts, &[]).on_disk.contains(&MemoryId::from_bits(0xcc)));
+        // Once it has gone back there is neither.
+        let machines = [MachineRecord { restored: 2, ..machine(&[1, 2]) }];
+        assert_eq!(finished_cuts(&cuts, &environments, &machines, &[]).len(), 1);
+        assert!(memories(&machines, &[], &[]).on_disk.is_empty());
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Cut {
             }
         };
         // What is made here has no name in a record until it is done.
-        let _making = self.shared.cutting.read().await;
+        let _making = self.shared.making().await;
         let (machines, phase) = match self.attempt(memory).await {
             Ok((machines, phase)) => (machines, phase),
             Err(problem) => (Vec::new(), CutPhase::Failed { problem }),
@@ -146,8 +146,8 @@ impl Cut {
         };
         conclude(&self.shared, self.id, phase).await;
         if stood > 0 {
-            let stood = format!("was cut; its machines stood for {}.{} ms", stood / 1000, stood % 1000 / 100);
-            self.shared.records.say(&self.environment.name, None, stood).await;
+            let message = format!("was cut; its machines {}", stood_for(stood));
+            self.shared.records.say(&self.environment.name, None, message).await;
         }
         Done::Cut(machines)
     }
@@ -196,6 +196,11 @@ impl Cut {
         fault::point("cut: thawed");
         (Taken { machines: Vec::new(), result: switched.map(|pause_us| (IndexMap::new(), pause_us)) }, quiesced)
     }
+}
+
+/// How long machines stood that were paused for so many microseconds, as users read it.
+pub(super) fn stood_for(pause_us: u64) -> String {
+    format!("stood for {}.{} ms", pause_us / 1000, pause_us % 1000 / 100)
 }
 
 async fn conclude(shared: &Shared, cut: CutId, phase: CutPhase) {

@@ -15,10 +15,10 @@ use std::{
 
 use futures::future::{join_all, try_join_all};
 use indexmap::IndexMap;
-use wardian_machine::{Machine, Memory, memory, start, succession};
+use wardian_machine::{Machine, Memory, start, succession};
 use wardian_model::{
     environment::{EnvironmentRecord, Problem},
-    id::{LayerId, MemoryId},
+    id::LayerId,
     machine::{MachinePhase, MachineRecord},
     memory::FrozenMemory,
     name::MachineName,
@@ -31,7 +31,12 @@ use super::{
     run::{Place, launch},
     stop::process_of,
 };
-use crate::{fault, memories, refusal::problem, shared::Shared};
+use crate::{
+    fault,
+    memories::{self, Freezing},
+    refusal::problem,
+    shared::Shared,
+};
 
 /// How long calls of the agents that are under way may keep the barrier waiting. What takes longer loses its answer.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -53,8 +58,8 @@ struct Succession<'a> {
     /// The successor's taps.
     taps: Vec<String>,
     memory: FrozenMemory,
-    /// Whether the memory is a copy that lacks what the source has changed since it became a child.
-    incomplete: bool,
+    /// Which memory that is: one that is a copy lacks what the source has changed since it was made.
+    freezing: Freezing,
     committed: bool,
 }
 
@@ -106,20 +111,17 @@ impl Live<'_> {
             problem.message = format!("{what} of {name} failed: {}", problem.message);
             problem
         };
-        let Some((of, shared_file)) = memories::of_process(&self.shared.paths, source.pid()) else {
-            return Err(memories::no_file(name)
-                .hint("stop and start it once (`wardian down`, `wardian start`), or cut its disk only (`--disk-only`, `--boot`)"));
-        };
+        let freezing = memories::to_freeze(&self.shared.paths, name, source).map_err(|problem| {
+            problem.hint(
+                "stop and start it once (`wardian down`, `wardian start`), or cut its disk only (`--disk-only`, `--boot`)",
+            )
+        })?;
         let directory = self.shared.paths.machine(part.slot);
         succession::end_other(&directory).await.map_err(|error| failed("the hand-over", problem(&error)))?;
         let next = succession::prepare(&directory).map_err(|error| failed("the hand-over", problem(&error)))?;
-        let id = if shared_file { of } else { MemoryId::random() };
-        if !shared_file {
-            // With what has changed until now; at the barrier the same pages are there already, and only written once more.
-            memories::copy(&self.shared.paths, source, of, id)
-                .await
-                .map_err(|reason| failed("copying the memory", reason))?;
-        }
+        // With what has changed until now; at the barrier the same pages are there already, and only written once more.
+        let copied = memories::copy(&self.shared.paths, source, freezing).await;
+        copied.map_err(|reason| failed("copying the memory", reason))?;
         let opened = self
             .shared
             .network
@@ -131,16 +133,16 @@ impl Live<'_> {
             directory: next,
             taps,
             disk: self.shared.paths.layer(top),
-            memory: Memory::Frozen { path: self.shared.paths.ram(id) },
+            memory: Memory::Frozen { path: self.shared.paths.ram(freezing.id) },
             incoming: true,
         };
         let launch = launch(self.shared, self.environment, name, &part.record, self.network, place).await?;
         let successor = start(launch).await.map_err(|error| failed("the successor", problem(&error)))?.machine;
-        let memory = memories::of_machine(self.shared, self.environment, &part.record, source, id)
+        let memory = memories::of_machine(self.shared, self.environment, &part.record, source, freezing.id)
             .await
             .map_err(|reason| failed("the hand-over", reason))?;
-        let (source, incomplete) = (source.clone(), !shared_file);
-        Ok(Succession { part, source, successor, directory, taps: names, memory, incomplete, committed: false })
+        let source = source.clone();
+        Ok(Succession { part, source, successor, directory, taps: names, memory, freezing, committed: false })
     }
 
     /// From the first machine that stands to the last that runs again.
@@ -181,7 +183,9 @@ impl Live<'_> {
             let saved = async {
                 succession.source.save_state(&state).await.map_err(|error| named(succession, problem(&error)))
             };
-            tokio::try_join!(saved, self.complete(succession)).map(drop)
+            let Succession { part, source, freezing, .. } = succession;
+            let completed = memories::complete(&self.shared.paths, &part.name, source, *freezing);
+            tokio::try_join!(saved, completed).map(drop)
         }))
         .await?;
         fault::point("live: saved");
@@ -191,21 +195,6 @@ impl Live<'_> {
         }))
         .await?;
         fault::point("live: loaded");
-        Ok(())
-    }
-
-    /// Lays what a copy-on-write child has changed over the copy of what it was born from.
-    async fn complete(&self, succession: &Succession<'_>) -> Result<(), Problem> {
-        if !succession.incomplete {
-            return Ok(());
-        }
-        let (source, into) = (succession.source.clone(), self.shared.paths.ram(succession.memory.id));
-        let copied = tokio::task::spawn_blocking(move || memory::copy_private_pages(&source, &into)).await;
-        let copied = copied.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        let pages = copied.map_err(|error| {
-            Problem::new(format!("the changed memory of {} can't be copied: {error}", succession.part.name))
-        })?;
-        tracing::debug!(machine = %succession.part.name, bytes = pages.copied, took = ?pages.took, "memory completed");
         Ok(())
     }
 

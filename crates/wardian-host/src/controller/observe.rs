@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use wardian_machine::{Machine, RunState, succession};
 use wardian_model::{
     cut::{CutPhase, CutRecord},
-    environment::{Desired, EnvironmentRecord, Origin, Restore},
+    environment::{Desired, EnvironmentRecord},
     id::CutId,
     machine::MachineRecord,
     name::{MachineName, SnapshotName},
@@ -12,7 +12,7 @@ use wardian_model::{
     snapshot::{SnapshotPhase, SnapshotRecord},
 };
 use wardian_plan::{
-    lifecycle::{MachineView, NetworkView, View},
+    lifecycle::{self, MachineView, NetworkView, StartsFrom, View},
     network::{self, NetworkPlan},
 };
 
@@ -77,14 +77,8 @@ impl Controller {
         let environment = environment.record;
         let mut machines = records.machines(&self.name).await?;
         machines.sort_by_key(|name, _| environment.identities.get_index_of(name));
-        let goes_back = |restore: &&Restore| machines.values().any(|m| m.restored < restore.number);
-        let starts_from = match (&environment.origin, environment.restore.as_ref().filter(goes_back)) {
-            (_, Some(restore)) => Some(restore.cut),
-            (Origin::Clone { cut, .. }, None) if machines.values().any(|m| m.disk.layers.is_empty()) => Some(*cut),
-            // All disks are there: what they came from does not matter any more.
-            _ => None,
-        };
-        let origin_cut = match starts_from {
+        // When all disks are there, what they came from does not matter any more.
+        let origin_cut = match lifecycle::waits_for(&environment, machines.values()).and_then(StartsFrom::cut) {
             Some(cut) => records.cut(cut).await?.map(|cut| cut.record.phase),
             None => None,
         };
@@ -132,13 +126,6 @@ impl Controller {
         }
     }
 
-    /// A cut with memory hands taps over in the network, and a new daemon has to look at that first: the cut waits for it.
-    fn network_is_coming(&self, environment: &EnvironmentRecord) -> bool {
-        let view = &self.network.view;
-        environment.desired == Desired::Running
-            && matches!(view, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)
-    }
-
     fn wanted_network(&self, environment: &EnvironmentRecord) -> NetworkPlan {
         network::environment(environment, &self.shared.config.lab)
     }
@@ -162,7 +149,7 @@ impl Controller {
             network: self.network.view.clone(),
             machines,
             origin_cut: observed.origin_cut.as_ref(),
-            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting && !self.network_is_coming(&observed.environment)),
+            wanted_cut: observed.wanted_cut.filter(|_| !self.cutting),
             cutting: self.cutting,
             unsaved: observed.unsaved.clone(),
             saving: self.saving,

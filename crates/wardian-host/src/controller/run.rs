@@ -54,7 +54,7 @@ impl Task {
                 }
                 if self.record.saved {
                     // On disk there is nothing to go on from any more.
-                    self.collect().await;
+                    self.shared.collector.memory();
                 }
                 Some(machine)
             }

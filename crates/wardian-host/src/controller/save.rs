@@ -15,8 +15,8 @@ use wardian_model::{
 };
 use wardian_store::{Outcome, Transaction};
 
-use super::{Done, RETRY};
-use crate::{disks, fault, memories, records::REMEMBERED, refusal::problem, shared::Shared};
+use super::{Done, RETRY, cut::stood_for};
+use crate::{fault, memories, records::REMEMBERED, refusal::problem, shared::Shared};
 
 /// Until it is on disk, or has failed. A failure to read or write records is tried again by the next turn.
 pub(super) async fn save(
@@ -53,7 +53,7 @@ impl Saving<'_> {
             Some(CutPhase::Wanted) => return Ok(()),
             None => return self.end(&snapshot, Err(Problem::new("its cut is gone"))).await,
         };
-        let paused = format!("the machines stood for {}.{} ms", pause_us / 1000, pause_us % 1000 / 100);
+        let paused = format!("the machines {}", stood_for(pause_us));
         let steps = |save| vec![step("cut", StepState::Done, Some(paused.clone())), step("save", save, None)];
         self.progress(&snapshot, steps(StepState::Doing)).await?;
         self.phase(&snapshot, SnapshotPhase::Saving).await?;
@@ -112,9 +112,7 @@ impl Saving<'_> {
         }
         fault::point("snapshot: done");
         self.shared.records.say(&self.environment, None, format!("snapshot {} is {word}", self.name)).await;
-        if let Err(problem) = disks::collect(self.shared).await {
-            tracing::warn!(%problem, "what is not needed any more is not removed yet");
-        }
+        self.shared.collector.disks();
         Ok(())
     }
 

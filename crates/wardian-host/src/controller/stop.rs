@@ -8,7 +8,7 @@ use wardian_model::{
 };
 
 use super::Task;
-use crate::{disks, fault, memories};
+use crate::{collector::Asked, disks, fault};
 
 /// How much of a console's end goes into a problem, in bytes and lines.
 const TAIL_BYTES: u64 = 4096;
@@ -46,7 +46,9 @@ impl Task {
             machine.wait_exit().await;
             fault::point("restore: process ended");
         }
-        self.ended(MachinePhase::Stopped { why: None }).await;
+        let asked = self.ended(MachinePhase::Stopped { why: None }).await;
+        // Before what it goes on from is brought to hand: both may be too much.
+        self.shared.collector.done(asked).await;
         None
     }
 
@@ -91,7 +93,7 @@ impl Task {
         None
     }
 
-    async fn ended(&self, phase: MachinePhase) {
+    async fn ended(&self, phase: MachinePhase) -> Asked {
         self.update(|record| {
             record.phase = phase.clone();
             record.agent = AgentState::Unknown;
@@ -99,12 +101,11 @@ impl Task {
         })
         .await;
         fault::point("stop: end recorded");
-        if let Err(problem) = memories::collect(&self.shared).await {
-            tracing::warn!(%problem, "unneeded memory is not removed yet");
-        }
+        let asked = self.shared.collector.memory();
         if let Err(error) = disks::remove_group(&self.environment, &self.name) {
             tracing::debug!(machine = %self.name, %error, "cgroup not removed yet");
         }
+        asked
     }
 
     fn crash(&self, exit: &Exit) -> Problem {

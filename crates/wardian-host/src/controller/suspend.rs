@@ -12,7 +12,6 @@ use wardian_machine::Machine;
 use wardian_model::{
     Timestamp,
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem},
-    id::MemoryId,
     machine::{AgentState, MachinePhase, MachineRecord},
     memory::FrozenMemory,
     operation::{OperationKind, OperationRecord, OperationState},
@@ -61,21 +60,19 @@ impl Task {
 
     /// From the pause to the record. Without one, the machine is no other than before when it is resumed.
     async fn freeze(&self, machine: &Machine) -> Result<(), Problem> {
-        let (of, shared_file) = memories::of_process(&self.shared.paths, machine.pid()).ok_or_else(|| {
-            memories::no_file(&self.name).hint("stop and start it once (`wardian down`, `wardian start`)")
-        })?;
+        let paths = &self.shared.paths;
+        let freezing = memories::to_freeze(paths, &self.name, machine)
+            .map_err(|problem| problem.hint("stop and start it once (`wardian down`, `wardian start`)"))?;
         // What is made here has no name in a record until the end.
-        let _making = self.shared.cutting.read().await;
+        let _making = self.shared.making().await;
         machine.pause().await.map_err(|error| problem(&error))?;
         fault::point("suspend: paused");
-        let id = if shared_file { of } else { MemoryId::random() };
-        if !shared_file {
-            memories::copy(&self.shared.paths, machine, of, id).await?;
-        }
+        memories::copy(paths, machine, freezing).await?;
+        let id = freezing.id;
         let memory = memories::of_machine(&self.shared, &self.environment, &self.record, machine, id).await?;
-        let state = self.shared.paths.device_state(id);
+        let state = paths.device_state(id);
         machine.save_state(&state).await.map_err(|error| problem(&error))?;
-        memories::freeze(&self.shared.paths.ram(id))?;
+        memories::freeze(&paths.ram(id))?;
         memories::freeze(&state)?;
         fault::point("suspend: saved");
         self.write_down(memory).await
@@ -122,7 +119,10 @@ impl Task {
         .await;
         fault::point("suspend: memory let go");
         self.say(format!("suspended; {} of memory are on disk", ByteSize::mib(bytes.div_ceil(1 << 20)))).await;
-        self.collect().await;
+        // Who has suspended it wants the memory of the host.
+        if let Err(problem) = memories::collect_in_any_case(&self.shared).await {
+            tracing::warn!(%problem, "unneeded memory is not removed yet");
+        }
         None
     }
 
@@ -137,7 +137,7 @@ impl Task {
         })
         .await;
         self.say("its memory is given up; the next start boots").await;
-        self.collect().await;
+        self.shared.collector.memory();
         None
     }
 
@@ -152,12 +152,6 @@ impl Task {
             record.phase = MachinePhase::Failed { problem: problem.clone() };
         })
         .await;
-    }
-
-    pub(super) async fn collect(&self) {
-        if let Err(problem) = memories::collect_in_any_case(&self.shared).await {
-            tracing::warn!(%problem, "unneeded memory is not removed yet");
-        }
     }
 
     /// Who can't be suspended goes on, and with it the whole environment: half of one suspended helps nobody.

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
     cut::{CutPhase, CutRecord},
-    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem, Restore},
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Restore},
     id::{CutId, OperationId, SnapshotId},
     name::{EnvironmentName, SnapshotName},
     operation::{OperationKind, OperationRecord, OperationState},
@@ -101,7 +101,7 @@ impl Host {
     /// Removes a snapshot. Those taken after it stay whole: none needs another; in the tree they move up to its parent.
     ///
     /// # Errors
-    /// When there is none of that name, or an environment is going back to it just now.
+    /// When there is none of that name, or it is still being written.
     pub async fn remove_snapshot(&self, environment: &EnvironmentName, name: &SnapshotName) -> Result<(), Refusal> {
         loop {
             let At { record, revision } = self.found_snapshot(environment, name).await?;
@@ -112,12 +112,10 @@ impl Host {
             let mut transaction = Transaction::new().unchanged(record.key(), revision).delete(record.key());
             for other in self.shared.records.list::<SnapshotRecord>(SnapshotRecord::PREFIX).await? {
                 if other.parent == Some(record.id) && other.key() != record.key() {
-                    let Some(At { record: mut child, revision }) = self.shared.records.get(&other.key()).await? else {
-                        continue;
-                    };
-                    let child: &mut SnapshotRecord = &mut child;
-                    child.parent = record.parent;
-                    transaction = transaction.unchanged(child.key(), revision).put_json(child.key(), &*child)?;
+                    let found = self.shared.records.get::<SnapshotRecord>(&other.key()).await?;
+                    let Some(At { record: child, revision }) = found else { continue };
+                    let child = SnapshotRecord { parent: record.parent, ..child };
+                    transaction = transaction.unchanged(child.key(), revision).put_json(child.key(), &child)?;
                 }
             }
             for At { record: mut user, revision } in self.environments_at(record.id).await? {
@@ -239,11 +237,4 @@ fn same_inside(record: &EnvironmentRecord, snapshot: &SnapshotRecord) -> Result<
     let (environment, name) = (&snapshot.environment, &snapshot.name);
     Err(Refusal::invalid(format!("{} has another inside than the snapshot {name} of {environment}", record.name))
         .hint(format!("make a clone of it instead: wardian clone {environment}@{name} NAME")))
-}
-
-impl Refusal {
-    /// Something can't be used as it is.
-    pub(crate) fn from_problem(problem: Problem) -> Self {
-        Self::new(crate::RefusalKind::Conflict, problem)
-    }
 }

@@ -8,6 +8,7 @@ mod phase;
 mod progress;
 #[cfg(test)]
 mod simulation;
+mod start;
 
 use indexmap::IndexMap;
 use wardian_model::{
@@ -21,6 +22,7 @@ use wardian_model::{
 pub use next::next;
 pub use phase::phase;
 pub use progress::{outcome, steps};
+pub use start::{Made, StartsFrom, disk_made, starts_from, waits_for};
 
 /// What was observed of an environment.
 #[derive(Debug, Clone)]
@@ -148,20 +150,21 @@ impl MachineView<'_> {
     fn must_save(&self) -> bool {
         self.record.resume.is_some() && !self.record.saved
     }
-
-    fn has_disk(&self) -> bool {
-        !self.record.disk.layers.is_empty()
-    }
 }
 
 impl View<'_> {
     /// Whether a machine still has to go back to the cut that a restore asks for.
     fn must_go_back(&self, machine: &MachineView<'_>) -> bool {
-        self.environment.restore.as_ref().is_some_and(|restore| machine.record.restored < restore.number)
+        self.environment.restore_due(machine.record).is_some()
     }
 
     /// Whether a machine's disk is what it shall start from.
     fn disk_is_right(&self, machine: &MachineView<'_>) -> bool {
-        machine.has_disk() && !self.must_go_back(machine)
+        starts_from(self.environment, machine.record).is_none()
+    }
+
+    /// The cut that machines are still to start from.
+    fn waits_for(&self) -> Option<StartsFrom<'_>> {
+        waits_for(self.environment, self.machines.values().map(|machine| machine.record))
     }
 }

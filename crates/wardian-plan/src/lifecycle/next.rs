@@ -1,11 +1,6 @@
 //! What to do next.
 
-use wardian_model::{
-    cut::CutPhase,
-    environment::{Desired, Origin},
-    machine::MachinePhase,
-    name::MachineName,
-};
+use wardian_model::{cut::CutPhase, environment::Desired, machine::MachinePhase, name::MachineName};
 
 use super::{Action, Busy, MachineView, NetworkView, View};
 
@@ -39,10 +34,17 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
     actions
 }
 
-/// A cut wants disks that nobody is making, and machines that are neither coming nor going.
+/// A cut wants disks that nobody is making, machines that are neither coming nor going, and no network that is coming.
 fn can_cut(view: &View<'_>) -> bool {
     let fits = |m: &MachineView<'_>| view.disk_is_right(m) && matches!(m.busy, None | Some(Busy::Awaiting));
-    !view.cutting && view.machines.values().all(fits)
+    !view.cutting && !network_is_coming(view) && view.machines.values().all(fits)
+}
+
+/// A cut with memory hands taps over in the network, and a new daemon has to look at that first. One that is broken is
+/// not waited for: it comes with another request to run only.
+fn network_is_coming(view: &View<'_>) -> bool {
+    view.environment.desired == Desired::Running
+        && matches!(view.network, NetworkView::Absent | NetworkView::Stale | NetworkView::Busy)
 }
 
 fn is_partly_suspended(view: &View<'_>) -> bool {
@@ -77,7 +79,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, true) => actions.push(Action::Start(name)),
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, false) if !due => {}
             (MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }, false) => {
-                if !machine.has_disk() {
+                if !view.disk_is_right(machine) {
                     if origin_is_there(view) {
                         actions.push(Action::MakeDisk(name));
                     }
@@ -122,11 +124,7 @@ fn go_back(view: &View<'_>, actions: &mut Vec<Action>) {
 
 /// Disks that come from a cut wait for it; other disks wait for nothing.
 fn origin_is_there(view: &View<'_>) -> bool {
-    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
-    match view.environment.origin {
-        Origin::File if !going_back => true,
-        _ => matches!(view.origin_cut, Some(CutPhase::Done { .. })),
-    }
+    view.waits_for().is_none() || matches!(view.origin_cut, Some(CutPhase::Done { .. }))
 }
 
 /// A machine that goes on from its memory waits for nobody: it was already waited for when that was saved.

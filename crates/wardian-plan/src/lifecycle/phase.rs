@@ -2,7 +2,7 @@
 
 use wardian_model::{
     cut::CutPhase,
-    environment::{Desired, EnvironmentPhase, Origin, Problem},
+    environment::{Desired, EnvironmentPhase, Problem},
     machine::MachinePhase,
     name::MachineName,
 };
@@ -53,19 +53,13 @@ fn running(view: &View<'_>) -> EnvironmentPhase {
 }
 
 fn waiting_for_cut(view: &View<'_>) -> Option<EnvironmentPhase> {
-    if view.machines.values().all(|machine| view.disk_is_right(machine)) {
-        return None;
-    }
-    let going_back = view.machines.values().any(|machine| view.must_go_back(machine));
-    if matches!(view.environment.origin, Origin::File) && !going_back {
-        return None;
-    }
+    let from = view.waits_for()?;
     match view.origin_cut {
         Some(CutPhase::Done { .. }) => None,
         Some(CutPhase::Wanted) => Some(EnvironmentPhase::Cloning),
         Some(CutPhase::Failed { problem }) => Some(EnvironmentPhase::Failed { problem: problem.clone() }),
         None => Some(EnvironmentPhase::Failed {
-            problem: match going_back {
+            problem: match from.restore().is_some() {
                 true => Problem::new("the snapshot to go back to is gone").hint("`wardian start` goes on without it"),
                 false => {
                     Problem::new("the cut this clone starts from is gone").hint("remove the clone and make it again")

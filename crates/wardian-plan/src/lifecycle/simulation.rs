@@ -7,7 +7,7 @@ use wardian_model::{
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Problem, Restore},
     host::Accelerator,
     id::{LayerId, MemoryId},
-    machine::{MachinePhase, MachineRecord, Process},
+    machine::{Disk, MachinePhase, MachineRecord, Process},
     memory::FrozenMemory,
     operation::OperationKind,
 };
@@ -213,15 +213,12 @@ impl World {
         let record = self.machines.get_mut(&name).expect("it was just there");
         match busy {
             Busy::MakingDisk => {
-                let number = self.environment.restore.as_ref().map_or(0, |restore| restore.number);
                 assert!(alive.is_none(), "a disk is replaced under a machine");
-                record.disk.layers.push(LayerId::from_bits(7));
-                if record.restored < number {
-                    // Whatever was counted for this request before was not what it asked for.
-                    record.run = record.run.min(run - 1);
-                    (record.resume, record.saved) = (Some(memory()), false);
-                }
-                record.restored = number;
+                let from = starts_from(&self.environment, record).expect("a disk is replaced for nothing");
+                let disk = Disk { image: "d".to_owned(), layers: vec![LayerId::from_bits(7)] };
+                let memory = from.restore().map(|_| memory());
+                let made = Made { disk, memory, generation: "n".to_owned() };
+                disk_made(record, &self.environment, from, &made);
             }
             Busy::Starting if !well => {
                 record.run = run;
@@ -458,6 +455,29 @@ proptest! {
         world.settle();
         prop_assert_eq!(&world.environment.phase, &EnvironmentPhase::Running);
         prop_assert!(world.machines.values().all(|machine| machine.resume.is_none() && !machine.saved));
+    }
+
+    #[test]
+    fn a_cut_through_what_shall_run_waits_for_the_network_that_is_coming_and_is_made_in_the_end(
+        happenings in prop::collection::vec(happening(), 0..60),
+    ) {
+        let wanted = CutId::from_bits(2);
+        let cut_with = |world: &World, network| {
+            next(&View { network, wanted_cut: Some(wanted), ..world.view() }).contains(&Action::Cut(wanted))
+        };
+        let mut world = World::new();
+        for happening in happenings {
+            world.happen(happening);
+            let runs = world.environment.desired == Desired::Running;
+            for network in [NetworkView::Absent, NetworkView::Stale, NetworkView::Busy] {
+                prop_assert!(!(runs && cut_with(&world, network.clone())), "cut while the network is {network:?}");
+            }
+        }
+        world.ask(Desired::Running);
+        world.settle();
+        prop_assert!(cut_with(&world, NetworkView::Ready));
+        let broken = NetworkView::Broken(Problem::new("it went wrong"));
+        prop_assert!(cut_with(&world, broken), "it comes no more by itself");
     }
 
     #[test]
