@@ -2,7 +2,8 @@
 //!
 //! The port is a plain byte stream that outlives agents, guests' reboots and clients, so anything may stand in it. After
 //! connecting and after every failure both sides are brought in step with `guest-sync-delimited`: what comes before the 0xFF byte
-//! and our number is stale and dropped.
+//! and our number is stale and dropped. The number is random: the machine's process before this one, or the daemon before this one, may
+//! have left the answer to its own question in the stream, and must not have asked with the same.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,6 @@ pub(super) async fn run(
     mut queue: mpsc::Receiver<Request>,
 ) {
     let mut connection = None;
-    let mut number = 0x5741_0000_u64 + u64::from(std::process::id());
     while let Some(request) = queue.recv().await {
         if request.answer.is_closed() {
             continue;
@@ -56,8 +56,7 @@ pub(super) async fn run(
                 continue;
             }
         }
-        number += 1;
-        let result = serve(&path, monitor.as_ref(), &mut connection, &request, number).await;
+        let result = serve(&path, monitor.as_ref(), &mut connection, &request).await;
         entrance.leave();
         if !matches!(result, Ok(_) | Err(AgentError::Refused { .. })) {
             // Out of step: whatever comes later on this connection belongs to nobody.
@@ -72,7 +71,6 @@ async fn serve(
     monitor: Option<&Qmp>,
     slot: &mut Option<Connection>,
     request: &Request,
-    number: u64,
 ) -> Result<Value, AgentError> {
     let Request { command, limit, .. } = *request;
     // Before every call: bytes written to a closed port would be carried out by the next agent that opens it.
@@ -90,7 +88,7 @@ async fn serve(
     };
     if !connection.in_step {
         let patience = SYNC_TIMEOUT.min(limit);
-        match timeout(patience, connection.synchronize(number)).await {
+        match timeout(patience, connection.synchronize()).await {
             Ok(Ok(())) => connection.in_step = true,
             Ok(Err(_)) => return Err(AgentError::Disconnected { command }),
             Err(_) => return Err(AgentError::Silent { limit: patience }),
@@ -127,7 +125,9 @@ struct Connection {
 }
 
 impl Connection {
-    async fn synchronize(&mut self, number: u64) -> io::Result<()> {
+    async fn synchronize(&mut self) -> io::Result<()> {
+        // The agent's numbers are signed, of 64 bits.
+        let number = uuid::Uuid::new_v4().as_u64_pair().1 >> 1;
         let message = json!({ "execute": "guest-sync-delimited", "arguments": { "id": number } });
         // The delimiter in front ends whatever half a message an earlier client left in the agent's parser.
         let mut bytes = vec![DELIMITER];

@@ -241,6 +241,30 @@ async fn reseeding_and_setting_the_clock_end_in_time_with_a_silent_guest() {
 }
 
 #[tokio::test]
+async fn answer_to_another_clients_synchronization_is_nobodys() {
+    let ((_directory, path, listener), (_next, successor, heir)) = (socket(), socket());
+    let asks = |path| {
+        let agent = Agent::new(path, None);
+        tokio::spawn(async move { agent.ping(Duration::from_secs(20)).await })
+    };
+    // As a machine's process that hands over at once, and its successor: each asks for the first time.
+    let first = asks(path);
+    let stale = Guest::accept(&listener).await.hear().await["arguments"]["id"].clone();
+    let second = asks(successor);
+    let mut guest = Guest::accept(&heir).await;
+    let sync = guest.hear().await;
+    guest.say(b"\xff").await;
+    guest.say(format!("{}\n", json!({ "return": stale })).as_bytes()).await;
+    // What the agent says to the byte in front of the question.
+    guest.say(b"{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}\n").await;
+    guest.say(b"\xff").await;
+    guest.say(format!("{}\n", json!({ "return": sync["arguments"]["id"] })).as_bytes()).await;
+    guest.answer("guest-ping", json!({ "return": {} })).await;
+    second.await.unwrap().unwrap();
+    first.abort();
+}
+
+#[tokio::test]
 async fn held_gate_lets_the_call_under_way_end_and_leads_the_next_to_the_successor() {
     let ((_directory, path, listener), (_next, successor, heir)) = (socket(), socket());
     let (gate, entrance) = gate();
