@@ -37,7 +37,8 @@ impl Inventory {
             things.insert(format!("mount {}", mount.display()));
         }
         let state = host.state();
-        for part in [state.join("layers"), state.join("seeds"), state.join("vault"), host.run_directory()] {
+        let kept = ["layers", "memory", "seeds", "vault"].map(|part| state.join(part));
+        for part in kept.into_iter().chain([host.run_directory()]) {
             things.extend(files(&part).into_iter().map(|path| format!("file {}", path.display())));
         }
         things.extend(cgroups_of(folder).into_iter().map(|path| format!("cgroup {}", path.display())));

@@ -122,14 +122,34 @@ pub(super) fn clones(lab: &Lab) -> Result<Vec<Measured>> {
         restored.push(milliseconds(start));
         remove(lab, &["pair", &name])?;
     }
-    let savevm = bare::save_and_load_two()? * 1000.0;
+    let savevm = bare::save_and_load_two(false)? * 1000.0;
+    let used = clone_of_used_memory(lab)?;
+    let savevm_of_used = bare::save_and_load_two(true)? * 1000.0;
     let (boot, clone) = (median(boots), median(cloned));
     Ok(vec![
         Measured::new("clone-reachable", clone, "ms", 700.0),
         Measured::at_least("clone-vs-boot", boot / clone, "ratio", 5.0),
         Measured::at_least("clone-vs-savevm", savevm / clone, "ratio", 3.0),
+        // The same where memory is in use: what QEMU writes and reads grows with it, and a clone shares it.
+        Measured::at_least("clone-vs-savevm-used", savevm_of_used / used, "ratio", 3.0),
         Measured::new("restore-in-place", median(restored), "ms", 1000.0),
     ])
+}
+
+/// The time until a clone can be used whose source uses most of its memory, in ms.
+fn clone_of_used_memory(lab: &Lab) -> Result<f64> {
+    let mut cloned = Vec::new();
+    for round in 0..ROUNDS {
+        Lab::check_interrupt()?;
+        up(lab, 256)?;
+        for machine in MACHINES {
+            run::read(&mut lab.wardian(&["exec", &format!("pair/{machine}"), "--", "sh", "-c", bare::FILL])?)?;
+        }
+        let name = format!("used-{round}");
+        cloned.push(clone_until_reachable(lab, &name)?);
+        remove(lab, &["pair", &name])?;
+    }
+    Ok(median(cloned))
 }
 
 /// What each machine of many clones has of memory for itself.

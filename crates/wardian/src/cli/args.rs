@@ -285,8 +285,8 @@ pub(crate) struct Restore {
 /// `clone`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Machines that run go on in the clone where they are; with --boot they start from their disks. The last line of each
-clone says how its machines are reached.
+Machines that run go on in the clone where they are; with --boot they start from their disks.
+The last line of each clone says how its machines are reached.
 
 Examples:
   wardian clone store store-2
