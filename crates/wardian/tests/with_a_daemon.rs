@@ -352,7 +352,8 @@ fn a_clone_asks_for_what_was_said_and_tells_how_it_is_reached() {
             "name": "web", "phase": "ready", "image": "micro", "memory-bytes": 1, "cpus": 1, "agent": { "is": "silent" },
             "inside": inside, "outside": { "address": "10.86.0.9", "mac": "m" }, "exposed": [],
         }],
-        "subnet": "192.168.23.0/24", "domain": "lab", "gateway": "192.168.23.254", "lineage": [], "snapshots": [],
+        "subnet": "192.168.23.0/24", "domain": "lab", "gateway": "192.168.23.254", "mode": "two-way-nat",
+        "outside-by": "per-machine", "lineage": [], "snapshots": [],
     });
     daemon.answers("GET /v1/environments/x-1", 200, detail.to_string());
     let words = ["clone", "store@clean", "x", "--count", "2", "--boot", "--owner", "ana", "--expire", "8h"];
