@@ -5,38 +5,18 @@
 
 use wardian_model::environment::EnvironmentRecord;
 
-use super::{
-    TapPlan,
-    environment::{BRIDGE, EDGE},
-    pins,
-    text::{Table, rules},
-};
+use super::{TapPlan, crossing, environment::EDGE, pins, text::rules};
 
 /// `table inet wardian` and `table bridge wardian`.
 pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
     let gateway = record.spec.network.gateway();
-    let table = Table::new("inet", "wardian")
-        .counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"])
-        .counters(&["reset_inside", "reset_outside"])
+    let table = crossing::counted()
         .collection("set", "private", "ipv4_addr", record.identities.values().map(|i| i.inside.address))
         .chain(
             "forward",
             "filter hook forward priority filter; policy drop",
             &rules!["counter name fence_inside drop"],
-        )
-        .chain(
-            "input",
-            "filter hook input priority filter; policy drop",
-            &rules![
-                "ct state invalid counter name invalid drop",
-                format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-                format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
-                format!(
-                    "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
-                ),
-                format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
-                "counter name to_gateway drop",
-            ],
         );
+    let table = crossing::heard(table, gateway, &[]);
     table.render() + &pins::table_with_open_port(taps, EDGE)
 }

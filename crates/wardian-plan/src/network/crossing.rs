@@ -86,9 +86,7 @@ pub(super) fn table(record: &EnvironmentRecord) -> String {
     });
     let exposed: BTreeSet<String> = exposed.collect();
 
-    let table = Table::new("inet", "wardian")
-        .counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"])
-        .counters(&["reset_inside", "reset_outside"])
+    let table = counted()
         .collection(
             "map",
             "public_of",
@@ -204,6 +202,29 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
     table.chain("forward", "filter hook forward priority filter; policy drop", &rules)
 }
 
+/// What a gateway hears after what `first` says of it: DHCP, DNS and pings of its machines, and answers. Needs the set `private`.
+pub(super) fn heard(table: Table, gateway: Ipv4Addr, first: &[String]) -> Table {
+    let mut rules = first.to_vec();
+    rules.extend(rules![
+        "ct state invalid counter name invalid drop",
+        format!("iifname \"{BRIDGE}\" ct state established,related accept"),
+        format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
+        format!(
+            "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
+        ),
+        format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
+        "counter name to_gateway drop",
+    ]);
+    table.chain("input", "filter hook input priority filter; policy drop", &rules)
+}
+
+/// The counters of `table inet wardian`: the same whatever its rules are, for who reads them looks for all.
+pub(super) fn counted() -> Table {
+    Table::new("inet", "wardian")
+        .counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"])
+        .counters(&["reset_inside", "reset_outside"])
+}
+
 /// What the gateway itself hears: DHCP, DNS, pings, and answers to its own probes. And what it says of others' packets.
 fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
     let gateway = record.spec.network.gateway();
@@ -222,24 +243,8 @@ fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
             Vec::from(rules![format!("{about} {EXPOSED} accept"), format!("{about} counter name fence_out drop")])
         }
     };
-    table
-        .chain(
-            "input",
-            "filter hook input priority filter; policy drop",
-            &rules![
-                from_outside,
-                format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset"),
-                "ct state invalid counter name invalid drop",
-                format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-                format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
-                format!(
-                    "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
-                ),
-                format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
-                "counter name to_gateway drop",
-            ],
-        )
-        .chain("output", "filter hook output priority filter; policy accept", &errors)
+    let first = rules![from_outside, format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset")];
+    heard(table, gateway, &first).chain("output", "filter hook output priority filter; policy accept", &errors)
 }
 
 /// After translation, nothing but public addresses may leave; and nothing at all, not even the gateway's own words, when

@@ -73,9 +73,7 @@ pub(super) fn fence(record: &EnvironmentRecord) -> String {
         Some(format!("{address} . {} . {}", e.protocol, e.port))
     });
     let exposed: std::collections::BTreeSet<String> = exposed.collect();
-    let table = Table::new("inet", "wardian")
-        .counters(&["fence_in", "fence_out", "fence_inside", "invalid", "to_gateway", "not_public"])
-        .counters(&["reset_inside", "reset_outside"])
+    let table = crossing::counted()
         .collection("set", "private", "ipv4_addr", machines().map(|i| i.inside.address))
         .collection("set", "public", "ipv4_addr", crossing::outsiders(record).map(|i| i.outside.address))
         .collection("set", "exposed", "ipv4_addr . inet_proto . inet_service", exposed);
@@ -126,23 +124,12 @@ fn forward(table: Table, fence: Fence) -> Table {
 fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
     let gateway = record.spec.network.gateway();
     let unknown = crossing::UNKNOWN;
-    table
-        .chain(
-            "input",
-            "filter hook input priority filter; policy drop",
-            &rules![
-                format!("iifname {{ \"{BRIDGE}\", \"{SECOND_BRIDGE}\" }} udp sport 68 udp dport 67 accept"),
-                format!("iifname \"{SECOND_BRIDGE}\" counter name to_gateway drop"),
-                format!("iifname \"{BRIDGE}\" {unknown} reset_inside reject with tcp reset"),
-                "ct state invalid counter name invalid drop",
-                format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-                format!(
-                    "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
-                ),
-                format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
-                "counter name to_gateway drop",
-            ],
-        )
+    let first = rules![
+        format!("iifname \"{SECOND_BRIDGE}\" udp sport 68 udp dport 67 accept"),
+        format!("iifname \"{SECOND_BRIDGE}\" counter name to_gateway drop"),
+        format!("iifname \"{BRIDGE}\" {unknown} reset_inside reject with tcp reset"),
+    ];
+    crossing::heard(table, gateway, &first)
         // Nothing of its own: what it says on the second switch is made as frames, by the DHCP server.
         .chain(
             "output",
