@@ -136,6 +136,13 @@ impl Lab {
         run::shown(&mut self.wardian(&words)?)
     }
 
+    /// The file of the smallest environment: one machine, ready when its agent answers.
+    pub(crate) fn one_machine(&self) -> Result<String> {
+        let path = self.folder.path().join("one.yaml");
+        fs::write(&path, "name: one\nmachines:\n  one:\n    image: micro\n    memory: 192 MiB\n")?;
+        Ok(path.display().to_string())
+    }
+
     /// Fails once ctrl-c was pressed.
     pub(crate) fn check_interrupt() -> Result<()> {
         if INTERRUPTED.load(Ordering::Relaxed) {

@@ -5,11 +5,12 @@
 
 mod counts;
 
+use crate::lab::Lab;
 use crate::{check, images, packages, run};
 use anyhow::{Context, Result, bail};
 use counts::Counts;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     }
     build()?;
     let kinds: &[Kind] = if quick { &[UNIT, PART] } else { &[UNIT, PART, STORY] };
+    let accelerator = proven_accelerator()?;
     let nextest = run::read(run::cargo().args(["nextest", "--version"])).is_ok();
     if !nextest {
         eprintln!("cargo-nextest is not installed: using cargo test");
@@ -65,10 +67,31 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     for kind in kinds {
         eprintln!("== {} tests", kind.name);
         let begun = Instant::now();
-        let counts = if nextest { with_nextest(kind)? } else { with_cargo(kind)? };
+        let accelerator = accelerator.as_deref();
+        let counts = if nextest { with_nextest(kind, accelerator)? } else { with_cargo(kind, accelerator)? };
         table.push((kind.name, counts, begun.elapsed()));
     }
     report(&table, start.elapsed())
+}
+
+/// The accelerator that a daemon proves on this machine: every test host would prove it anew, and where KVM is there but
+/// hangs guests, that takes each of them seconds. Nothing is said where nothing has to be proven.
+fn proven_accelerator() -> Result<Option<String>> {
+    if !Path::new("/dev/kvm").exists() {
+        return Ok(None);
+    }
+    run::timed("proving the accelerator", || {
+        let lab = Lab::start("proof", binary())?;
+        lab.import("micro")?;
+        run::read(&mut lab.wardian(&["up", &lab.one_machine()?])?)?;
+        let checks = run::read(&mut lab.wardian(&["host", "check", "--json"])?)?;
+        let checks: serde_json::Value = serde_json::from_str(&checks)?;
+        let found = checks["checks"].as_array().into_iter().flatten().find(|check| check["name"] == "accelerator");
+        let said = found.and_then(|check| check["message"].as_str()).context("the accelerator is not told")?;
+        let accelerator = if said.starts_with("kvm") { "kvm" } else { "tcg" };
+        eprintln!("   test hosts use {accelerator} ({said})");
+        Ok(Some(accelerator.to_owned()))
+    })
 }
 
 fn report(table: &[(&str, Counts, Duration)], all: Duration) -> Result<()> {
@@ -86,18 +109,18 @@ fn report(table: &[(&str, Counts, Duration)], all: Duration) -> Result<()> {
     Ok(())
 }
 
-fn with_nextest(kind: &Kind) -> Result<Counts> {
+fn with_nextest(kind: &Kind, accelerator: Option<&str>) -> Result<Counts> {
     let mut command = run::cargo();
     command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never", "--no-tests", "pass"]);
     command.args(["--status-level", "slow", "--final-status-level", "fail", "-E", kind.filter]);
     if kind.one_at_a_time {
         command.args(["--test-threads", "1"]);
     }
-    watched(&mut command)
+    watched(&mut command, accelerator)
 }
 
 /// Without nextest the kinds are told apart by where they lie: targets first, then names.
-fn with_cargo(kind: &Kind) -> Result<Counts> {
+fn with_cargo(kind: &Kind, accelerator: Option<&str>) -> Result<Counts> {
     let mut counts = Counts { good: true, ..Counts::default() };
     let targets: Vec<Vec<String>> = if kind.name == "unit" {
         vec![vec!["--workspace".into(), "--lib".into(), "--bins".into()]]
@@ -114,7 +137,7 @@ fn with_cargo(kind: &Kind) -> Result<Counts> {
         if kind.one_at_a_time {
             command.args(["--", "--test-threads", "1"]);
         }
-        counts.add(&watched(&mut command)?);
+        counts.add(&watched(&mut command, accelerator)?);
     }
     Ok(counts)
 }
@@ -137,11 +160,12 @@ fn integration_targets() -> Result<Vec<(String, String)>> {
 }
 
 /// Runs a test command, passing its output on and counting what it says.
-fn watched(command: &mut Command) -> Result<Counts> {
+fn watched(command: &mut Command, accelerator: Option<&str>) -> Result<Counts> {
     let mut child = command
         .env("WARDIAN_MICRO", images::folder("micro"))
         .env("WARDIAN_IMAGES", images::all())
         .env("WARDIAN_BIN", binary())
+        .envs(accelerator.map(|accelerator| ("WARDIAN_TEST_ACCELERATOR", accelerator)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

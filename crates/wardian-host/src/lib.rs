@@ -10,6 +10,7 @@
 mod accelerator;
 mod aliases;
 mod applied;
+mod boots;
 mod check;
 mod collector;
 mod config;

@@ -9,8 +9,8 @@ use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 
 use crate::{
-    accelerator, aliases::Standing, applied::Applied, collector::Collector, config::HostConfig, paths::Paths,
-    records::Records, refusal::problem,
+    accelerator, aliases::Standing, applied::Applied, boots::Boots, collector::Collector, config::HostConfig,
+    paths::Paths, records::Records, refusal::problem,
 };
 
 /// Parts of one host.
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) loading: Mutex<()>,
     /// The QEMU machines are started with.
     pub(crate) qemu_version: String,
+    /// How many machines may begin to boot.
+    pub(crate) boots: Arc<Boots>,
     /// What of the records is in effect in the kernel.
     pub(crate) applied: Applied,
     /// How it stands with the name servers.
@@ -59,6 +61,7 @@ impl Shared {
             collector: Collector::default(),
             loading: Mutex::new(()),
             qemu_version,
+            boots: Boots::new(),
             applied: Applied::new(),
             names: watch::Sender::default(),
             accelerator: Mutex::new(None),

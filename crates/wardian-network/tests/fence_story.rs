@@ -129,7 +129,10 @@ fn every_fence_lets_pass_what_it_shall() {
             // Counters go on, and count.
             let after = host.network.counters(record.id).await.unwrap();
             for ((what, earlier), (_, after)) in earlier.iter().zip(after.iter()) {
-                assert!(after.packets >= earlier.packets && after.bytes >= earlier.bytes, "{name}: {what} was set back");
+                assert!(
+                    after.packets >= earlier.packets && after.bytes >= earlier.bytes,
+                    "{name}: {what} was set back"
+                );
             }
             assert_eq!(after.fence_in.packets > before.fence_in.packets, !inward[n], "{name}: {after:?}");
             assert!(outward[n] || after.fence_out.packets > before.fence_out.packets, "{name}: {after:?}");

@@ -173,6 +173,7 @@ impl TestHost {
             .arg("--run-directory")
             .arg(self.run_directory())
             .args(flags)
+            .args(proven_accelerator(flags))
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))
@@ -329,6 +330,14 @@ impl Drop for TestHost {
         self.kill_daemon();
         crate::leaks::clean(&self.run_directory(), self.folder.path());
         let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+    }
+}
+
+/// What `cargo xtask test` has proven on this machine, unless the test chooses itself: else each host proves it anew.
+fn proven_accelerator(flags: &[&str]) -> Vec<String> {
+    match std::env::var("WARDIAN_TEST_ACCELERATOR") {
+        Ok(proven) if !flags.contains(&"--accelerator") => vec!["--accelerator".to_owned(), proven],
+        _ => Vec::new(),
     }
 }
 

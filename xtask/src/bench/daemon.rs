@@ -1,6 +1,6 @@
 //! What a daemon that knows many environments costs while nothing happens.
 
-use super::{Measured, environment_file, median};
+use super::{Measured, median};
 use crate::lab::Lab;
 use crate::run;
 use anyhow::{Context, Result};
@@ -41,8 +41,7 @@ pub(super) fn with_200_environments(lab: &Lab) -> Result<Vec<Measured>> {
 
 /// Leaves 200 environments behind that are stopped.
 fn fill(lab: &Lab) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let file = environment_file(folder.path())?;
+    let file = lab.one_machine()?;
     let names: Vec<String> = (0..ENVIRONMENTS).map(|number| format!("many-{number}")).collect();
     for name in &names {
         Lab::check_interrupt()?;

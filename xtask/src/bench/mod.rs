@@ -8,7 +8,7 @@ mod up;
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 /// One measured promise.
@@ -48,13 +48,6 @@ const BENCHES: &[(&str, Bench)] = &[
     ("a daemon with 200 environments", daemon::with_200_environments),
 ];
 
-/// The environment every bench uses: one machine, ready when its agent answers.
-fn environment_file(folder: &std::path::Path) -> Result<String> {
-    let path = folder.join("one.yaml");
-    std::fs::write(&path, "name: one\nmachines:\n  one:\n    image: micro\n    memory: 192 MiB\n")?;
-    Ok(path.display().to_string())
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -67,25 +60,40 @@ pub(crate) fn run(json: bool, only: Option<&str>) -> Result<()> {
     packages::ensure()?;
     let binary = tests::build_release()?;
     images::build(images::Which::Micro)?;
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), Vec::new());
     for (title, bench) in BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))) {
         let measured = run::timed(title, || {
             let lab = Lab::start("bench", binary.clone())?;
             lab.import("micro")?;
             bench(&lab)
-        })?;
-        all.extend(measured);
+        });
         Lab::check_interrupt()?;
+        match measured {
+            Ok(measured) => all.extend(measured),
+            // The others are worth measuring all the same.
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                failed.push(*title);
+            }
+        }
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+    show(&all, json)?;
+    if failed.is_empty() {
         return Ok(());
     }
-    println!("{:<18} {:>10} {:<5} {:>8}  holds", "name", "value", "unit", "bound");
-    for one in &all {
+    bail!("not measured: {}", failed.join(", "))
+}
+
+fn show(all: &[Measured], json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(all)?);
+        return Ok(());
+    }
+    println!("{:<20} {:>10} {:<5} {:>8}  holds", "name", "value", "unit", "bound");
+    for one in all {
         let holds = if one.holds { "yes" } else { "NO" };
         let bound = format!("{} {}", if one.more_is_better { "≥" } else { "≤" }, one.bound);
-        println!("{:<18} {:>10} {:<5} {bound:>8}  {holds}", one.name, one.value, one.unit);
+        println!("{:<20} {:>10} {:<5} {bound:>8}  {holds}", one.name, one.value, one.unit);
     }
     Ok(())
 }

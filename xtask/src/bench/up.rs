@@ -1,6 +1,6 @@
 //! How much bringing up an environment adds to what QEMU takes anyway.
 
-use super::{Measured, bare, environment_file, median};
+use super::{Measured, bare, median};
 use crate::lab::Lab;
 use crate::run;
 use anyhow::{Context, Result, bail};
@@ -9,11 +9,11 @@ use std::time::Instant;
 
 const ROUNDS: usize = 5;
 const TOGETHER: usize = 10;
+const TEN_ROUNDS: usize = 3;
 
 /// `wardian up` of one machine against a bare boot of the same guest to the same readiness, in turns.
 pub(super) fn one_against_bare_qemu(lab: &Lab) -> Result<Vec<Measured>> {
-    let folder = tempfile::tempdir()?;
-    let file = environment_file(folder.path())?;
+    let file = lab.one_machine()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         Lab::check_interrupt()?;
@@ -27,21 +27,35 @@ pub(super) fn one_against_bare_qemu(lab: &Lab) -> Result<Vec<Measured>> {
 }
 
 /// Ten environments with the same addresses inside, started at once, against ten bare boots spread over the cores.
+///
+/// In rounds, each against the bare boots just before and after it: a shared machine is at times half as fast as at others.
 pub(super) fn ten_equal_at_once(lab: &Lab) -> Result<Vec<Measured>> {
-    let folder = tempfile::tempdir()?;
-    let file = environment_file(folder.path())?;
+    let file = lab.one_machine()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut bare = Vec::new();
-    for _ in 0..ROUNDS {
+    let (mut against_ideal, mut against_limit) = (Vec::new(), Vec::new());
+    for _ in 0..TEN_ROUNDS {
         Lab::check_interrupt()?;
-        bare.push(bare::boot()?);
+        let mut bare = vec![bare::boot()?, bare::boot()?];
+        let time = ten_up(lab, &file)?;
+        bare.extend([bare::boot()?, bare::boot()?]);
+        let one = bare.iter().sum::<f64>() / bare.len() as f64;
+        against_ideal.push(time / (one * TOGETHER as f64 / cores as f64));
+        against_limit.push(time / ten_bare_at_once()?);
     }
-    let ideal = median(bare) * TOGETHER as f64 / cores as f64;
+    Ok(vec![
+        Measured::new("ten-equal-up", median(against_ideal), "ratio", 1.3),
+        // What QEMU alone takes for ten at once here: cores that share caches don't give ten boots at ten times the speed.
+        Measured::new("ten-up-vs-ten-bare", median(against_limit), "ratio", 1.1),
+    ])
+}
+
+/// Brings ten up at once and removes them; the time from the first request to the last answer, in seconds.
+fn ten_up(lab: &Lab, file: &str) -> Result<f64> {
     let start = Instant::now();
     let mut running = Vec::new();
     for number in 0..TOGETHER {
         let name = format!("equal-{number}");
-        let child = lab.wardian(&["up", &file, "--name", &name])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = lab.wardian(&["up", file, "--name", &name])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         running.push((name, child.context("cannot start wardian")?));
     }
     let mut failed = Vec::new();
@@ -58,12 +72,7 @@ pub(super) fn ten_equal_at_once(lab: &Lab) -> Result<Vec<Measured>> {
     }
     let words: Vec<&str> = names.iter().map(String::as_str).collect();
     run::read(&mut lab.wardian(&words)?)?;
-    let limit = ten_bare_at_once()?;
-    Ok(vec![
-        Measured::new("ten-equal-up", time / ideal, "ratio", 1.3),
-        // What QEMU alone takes for ten at once here: cores that share caches don't give ten boots at ten times the speed.
-        Measured::new("ten-up-vs-ten-bare", time / limit, "ratio", 1.1),
-    ])
+    Ok(time)
 }
 
 /// Ten bare boots at once, from the first start to the last answer, in seconds.

@@ -22,7 +22,10 @@ mod suspend;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, task::AbortHandle, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::{AbortHandle, JoinSet},
+};
 use wardian_machine::Machine;
 use wardian_model::{
     Timestamp,
@@ -39,8 +42,9 @@ use wardian_plan::{
 };
 
 pub(crate) use forget::settle;
+pub(crate) use ready::agent_comes;
 
-use crate::{refusal::problem, shared::Shared};
+use crate::{boots::Slot, refusal::problem, shared::Shared};
 
 /// How long to wait before trying again what failed for reasons that may pass.
 const RETRY: Duration = Duration::from_secs(2);
@@ -55,6 +59,10 @@ pub(crate) struct Controller {
     machines: HashMap<MachineName, Live>,
     cutting: bool,
     saving: bool,
+    /// How many machines may begin to boot on this host.
+    boots: watch::Receiver<usize>,
+    /// A machine here waits for its turn to boot.
+    awaits_turn: bool,
     /// When the environment shall be removed by itself.
     expires: Option<Timestamp>,
     tasks: JoinSet<Done>,
@@ -109,7 +117,6 @@ enum Done {
 impl Controller {
     pub(crate) fn new(shared: Arc<Shared>, environment: &EnvironmentRecord, wake: Arc<Notify>) -> Self {
         Self {
-            shared,
             id: environment.id,
             name: environment.name.clone(),
             wake,
@@ -117,9 +124,12 @@ impl Controller {
             machines: HashMap::new(),
             cutting: false,
             saving: false,
+            boots: shared.boots.free(),
+            awaits_turn: false,
             expires: None,
             tasks: JoinSet::new(),
             begun: 0,
+            shared,
         }
     }
 
@@ -142,6 +152,7 @@ impl Controller {
             let finished = tokio::select! {
                 () = self.wake.notified() => None,
                 Some(done) = self.tasks.join_next() => Some(done),
+                _ = self.boots.changed(), if self.awaits_turn => None,
                 () = expired(self.expires) => {
                     self.expire().await;
                     None
@@ -161,8 +172,10 @@ impl Controller {
     /// Observes once and begins everything that can be done. False when the environment is gone.
     async fn turn(&mut self) -> wardian_store::Result<bool> {
         let Some(observed) = self.observe().await? else { return Ok(false) };
+        self.awaits_turn = false;
+        let boots = *self.boots.borrow_and_update();
         self.expires = observed.environment.expires.filter(|_| observed.environment.desired != Desired::Removed);
-        let view = self.view(&observed);
+        let view = self.view(&observed, boots);
         let phase = lifecycle::phase(&view);
         let actions = lifecycle::next(&view);
         self.record_progress(&observed, &view, phase).await?;
@@ -189,6 +202,7 @@ impl Controller {
         action: Action,
     ) {
         tracing::debug!(environment = %self.name, ?action, "begins");
+        let mut begin = |name, busy| self.begin_machine(environment, machines, name, busy, None);
         match action {
             Action::EnsureNetwork => {
                 self.network.view = NetworkView::Busy;
@@ -212,25 +226,27 @@ impl Controller {
                 // Nothing else can be done with it; a second Forget would only lose time.
                 self.network.view = NetworkView::Busy;
             }
-            Action::MakeDisk(name) => self.begin_machine(environment, machines, name, Busy::MakingDisk),
-            Action::Start(name) | Action::Resume(name) => {
-                self.begin_machine(environment, machines, name, Busy::Starting);
-            }
-            Action::AwaitReady(name) => self.begin_machine(environment, machines, name, Busy::Awaiting),
-            Action::Discard(name) => self.begin_machine(environment, machines, name, Busy::Discarding),
-            Action::Suspend(name) => self.begin_machine(environment, machines, name, Busy::Suspending),
-            Action::SaveMemory(name) => self.begin_machine(environment, machines, name, Busy::Saving),
-            Action::ForgetMemory(name) => self.begin_machine(environment, machines, name, Busy::Forgetting),
-            Action::Stop(name) => self.begin_machine(environment, machines, name, Busy::Stopping),
+            Action::AwaitTurn(_) => self.awaits_turn = true,
+            Action::Boot(name) => match self.shared.boots.begin() {
+                Some(slot) => self.begin_machine(environment, machines, name, Busy::Starting, Some(slot)),
+                // Another environment was faster. When its slot is free again, this one looks again.
+                None => self.awaits_turn = true,
+            },
+            Action::MakeDisk(name) => begin(name, Busy::MakingDisk),
+            Action::Start(name) | Action::Resume(name) => begin(name, Busy::Starting),
+            Action::AwaitReady(name) => begin(name, Busy::Awaiting),
+            Action::Discard(name) => begin(name, Busy::Discarding),
+            Action::Suspend(name) => begin(name, Busy::Suspending),
+            Action::SaveMemory(name) => begin(name, Busy::Saving),
+            Action::ForgetMemory(name) => begin(name, Busy::Forgetting),
+            Action::Stop(name) => begin(name, Busy::Stopping),
             Action::Kill(name) => {
                 if let Some(handle) = self.machines.get(&name).and_then(|live| live.handle.clone()) {
                     let _ = handle.kill();
                 }
-                self.begin_machine(environment, machines, name, Busy::Settling);
+                self.begin_machine(environment, machines, name, Busy::Settling, None);
             }
-            Action::RecordExit(name) | Action::Count(name) => {
-                self.begin_machine(environment, machines, name, Busy::Settling);
-            }
+            Action::RecordExit(name) | Action::Count(name) => begin(name, Busy::Settling),
         }
     }
 
@@ -241,6 +257,7 @@ impl Controller {
         machines: &indexmap::IndexMap<MachineName, MachineRecord>,
         name: MachineName,
         busy: Busy,
+        slot: Option<Slot>,
     ) {
         let Some(record) = machines.get(&name) else { return };
         let live = self.machines.entry(name.clone()).or_default();
@@ -257,6 +274,7 @@ impl Controller {
             record: record.clone(),
             handle: live.handle.clone(),
             network: self.network.made.as_ref().map(|made| made.plan.clone()),
+            slot,
         };
         let abort = self.tasks.spawn(async move {
             let name = task.name.clone();
@@ -365,6 +383,8 @@ struct Task {
     record: MachineRecord,
     handle: Option<Machine>,
     network: Option<NetworkPlan>,
+    /// The right to boot it, where it boots.
+    slot: Option<Slot>,
 }
 
 impl Task {

@@ -130,7 +130,7 @@ impl Controller {
         network::environment(environment, &self.shared.config.lab)
     }
 
-    pub(super) fn view<'a>(&self, observed: &'a Observed) -> View<'a> {
+    pub(super) fn view<'a>(&self, observed: &'a Observed, boots: usize) -> View<'a> {
         let machines = observed
             .machines
             .iter()
@@ -153,6 +153,7 @@ impl Controller {
             cutting: self.cutting,
             unsaved: observed.unsaved.clone(),
             saving: self.saving,
+            boots,
         }
     }
 }

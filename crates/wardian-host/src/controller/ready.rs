@@ -137,7 +137,8 @@ impl Task {
     }
 }
 
-async fn agent_comes(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+/// Until a machine's guest agent comes up.
+pub(crate) async fn agent_comes(events: &mut tokio::sync::broadcast::Receiver<Event>) {
     while let Ok(event) = events.recv().await {
         if event.what == (MachineEvent::AgentPort { open: true }) {
             return;

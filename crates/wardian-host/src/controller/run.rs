@@ -34,7 +34,7 @@ pub(super) struct Place {
 
 impl Task {
     /// Starts the machine, or takes the one that runs.
-    pub(super) async fn start(self) -> Option<Machine> {
+    pub(super) async fn start(mut self) -> Option<Machine> {
         if let Some(machine) = self.handle.clone().filter(|m| m.exit().is_none()) {
             self.go_on(&machine).await;
             if self.record.resume.is_some() {
@@ -46,6 +46,9 @@ impl Task {
         match self.launch().await {
             Ok(machine) => {
                 fault::point("start: process runs");
+                if let Some(slot) = self.slot.take() {
+                    slot.keep_while_booting(machine.clone());
+                }
                 self.booting(&machine, true).await;
                 fault::point("start: recorded");
                 match &self.record.resume {

@@ -43,6 +43,8 @@ pub struct View<'a> {
     pub unsaved: Option<SnapshotName>,
     /// A snapshot is being written to disk.
     pub saving: bool,
+    /// How many machines of it may begin to boot now: a host has only so many cores to boot with.
+    pub boots: usize,
 }
 
 /// What was observed of an environment's network.
@@ -103,8 +105,12 @@ pub enum Action {
     RemoveNetwork,
     /// Write down a machine's writable layer, and make it.
     MakeDisk(MachineName),
-    /// Start a machine's process, or adopt the one that runs.
+    /// Start a machine's process from its disk, in one of the turns there are.
+    Boot(MachineName),
+    /// Start a machine's process from its memory, or adopt the one that runs.
     Start(MachineName),
+    /// Look again when fewer machines of the host boot: until then this one can't.
+    AwaitTurn(MachineName),
     /// Await a machine's readiness.
     AwaitReady(MachineName),
     /// Let a paused machine go on, and await one that did not get ready once more, as part of a new request to run.

@@ -68,6 +68,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
         go_back(view, &mut *actions);
         return;
     }
+    let mut boots = view.boots;
     for (name, machine) in &view.machines {
         if machine.busy.is_some() {
             continue;
@@ -84,7 +85,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
                         actions.push(Action::MakeDisk(name));
                     }
                 } else if view.network == NetworkView::Ready && may_start(view, &name, machine) {
-                    actions.push(Action::Start(name));
+                    actions.push(start_in_turn(name, machine, &mut boots));
                 }
             }
             (_, false) => actions.push(Action::RecordExit(name)),
@@ -125,6 +126,20 @@ fn go_back(view: &View<'_>, actions: &mut Vec<Action>) {
 /// Disks that come from a cut wait for it; other disks wait for nothing.
 fn origin_is_there(view: &View<'_>) -> bool {
     view.waits_for().is_none() || matches!(view.origin_cut, Some(CutPhase::Done { .. }))
+}
+
+/// One that boots keeps a core busy; one that goes on from memory does not, and waits for no turn.
+fn start_in_turn(name: MachineName, machine: &MachineView<'_>, boots: &mut usize) -> Action {
+    if machine.record.resume.is_some() {
+        return Action::Start(name);
+    }
+    match boots.checked_sub(1) {
+        Some(left) => {
+            *boots = left;
+            Action::Boot(name)
+        }
+        None => Action::AwaitTurn(name),
+    }
 }
 
 /// A machine that goes on from its memory waits for nobody: it was already waited for when that was saved.

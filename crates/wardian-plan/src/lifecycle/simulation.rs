@@ -31,6 +31,8 @@ enum Happening {
     WriteDown { machine: usize },
     /// The daemon is killed and started again.
     Restart,
+    /// This many machines of other environments boot from now on.
+    Others { boot: usize },
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -42,8 +44,12 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0usize..3).prop_map(|machine| Happening::Die { machine }),
         1 => (0usize..3).prop_map(|machine| Happening::WriteDown { machine }),
         1 => Just(Happening::Restart),
+        1 => (0usize..=BOOTS).prop_map(|boot| Happening::Others { boot }),
     ]
 }
+
+/// Machines that the host lets boot at once.
+const BOOTS: usize = 2;
 
 struct World {
     environment: EnvironmentRecord,
@@ -54,6 +60,8 @@ struct World {
     forgotten: bool,
     next_pid: u32,
     cut: CutPhase,
+    /// Machines of other environments that boot.
+    others: usize,
 }
 
 impl World {
@@ -91,7 +99,14 @@ impl World {
                 memories: IndexMap::new(),
                 pause_us: 0,
             },
+            others: 0,
         }
+    }
+
+    /// Machines that boot; here until their process runs.
+    fn booting(&self) -> usize {
+        let boots = |name: &MachineName| !self.alive.contains_key(name) && self.machines[name].resume.is_none();
+        self.busy.iter().filter(|(name, busy)| **busy == Busy::Starting && boots(name)).count()
     }
 
     fn view(&self) -> View<'_> {
@@ -108,6 +123,7 @@ impl World {
             cutting: false,
             unsaved: None,
             saving: false,
+            boots: BOOTS.saturating_sub(self.booting() + self.others),
         }
     }
 
@@ -159,11 +175,13 @@ impl World {
                 self.network = NetworkView::Absent;
             }
             Action::MakeDisk(name) => self.occupy(name, Busy::MakingDisk),
-            Action::Start(name) | Action::Resume(name) => {
+            Action::Boot(name) | Action::Start(name) | Action::Resume(name) => {
                 assert_eq!(self.network, NetworkView::Ready, "{name} starts without a network");
                 assert!(!self.must_go_back(), "{name} starts while another must go back");
                 self.occupy(name, Busy::Starting);
+                assert!(self.booting() <= BOOTS, "too many boot at once");
             }
+            Action::AwaitTurn(name) => assert!(!self.busy.contains_key(&name), "{name} waits for a turn it has"),
             Action::AwaitReady(name) => self.occupy(name, Busy::Awaiting),
             Action::Discard(name) => {
                 assert!(self.must_go_back(), "{name} is ended for nothing");
@@ -288,6 +306,7 @@ impl World {
             }
             Happening::WriteDown { machine } => self.write_down(machine),
             Happening::Restart => self.restart(),
+            Happening::Others { boot } => self.others = boot,
         }
     }
 
@@ -324,6 +343,7 @@ impl World {
 
     /// Lets everything come to its end, well.
     fn settle(&mut self) {
+        self.others = 0;
         for _ in 0..100 {
             let actions = self.turn(usize::MAX);
             if actions == 0 && self.busy.is_empty() {
@@ -497,9 +517,8 @@ proptest! {
             let actions = next(&world.view());
             let web: MachineName = "web".parse().unwrap();
             let db: MachineName = "db".parse().unwrap();
-            let starts = actions.contains(&Action::Start(web.clone())) && !world.alive.contains_key(&web);
-            let waits = world.machines[&web].resume.is_none();
-            if starts && waits && world.environment.desired == Desired::Running {
+            let boots = actions.contains(&Action::Boot(web.clone()));
+            if boots && world.environment.desired == Desired::Running {
                 prop_assert!(world.view().machines[&db].is_ready(world.environment.run));
             }
         }
