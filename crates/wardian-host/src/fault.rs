@@ -1,11 +1,13 @@
 //! Places where tests kill the daemon: every step of every operation has one.
 //!
 //! `WARDIAN_KILL_AT=NAME` ends the process, as SIGKILL would, the first time it reaches the place of that name
-//! (`NAME#3`: the third time). Only builds with debug assertions have them; in others this is nothing.
+//! (`NAME#3`: the third time). Only builds with debug assertions can be killed so; in all of them a log of `trace` tells
+//! when each place was reached, which shows where the time of an operation goes.
 
 /// A place of that name. Statements before it have taken effect, statements after it have not.
 #[cfg(debug_assertions)]
 pub(crate) fn point(name: &str) {
+    tracing::trace!(name, "reached");
     use std::sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -31,7 +33,9 @@ pub(crate) fn point(name: &str) {
     }
 }
 
-/// Nothing.
+/// A place of that name, for the log.
 #[cfg(not(debug_assertions))]
-#[inline(always)]
-pub(crate) fn point(_name: &str) {}
+#[inline]
+pub(crate) fn point(name: &str) {
+    tracing::trace!(name, "reached");
+}

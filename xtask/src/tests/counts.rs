@@ -22,7 +22,11 @@ impl Counts {
 
     /// Takes in one line of output.
     pub(super) fn read(&mut self, line: &str) {
-        let line = line.trim();
+        // What a failed test has printed is indented by nextest, the harness's summary of it too: it is in the other's.
+        let line = match line.strip_prefix("    ") {
+            Some(indented) if indented.trim_start().starts_with("test result: ") => return,
+            _ => line.trim(),
+        };
         if let Some(rest) = line.strip_prefix("Summary [") {
             // `Summary [ 1.2s] 40 tests run: 39 passed (1 slow), 1 failed, 0 skipped`; here "skipped" are the tests of
             // the other kinds.
@@ -63,6 +67,9 @@ mod tests {
         counts.read("     Summary [   8.911s] 42 tests run: 39 passed (2 slow), 2 failed, 1 timed out, 7 skipped");
         counts.read("test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 5 filtered out; finished in 0.1s");
         counts.read("test something ... ok");
+        counts.read(
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out; finished in 20.33s",
+        );
         assert_eq!(counts, Counts { passed: 42, failed: 4, skipped: 2, good: false });
         assert_eq!(counts.to_string(), "42 passed, 4 failed, 2 skipped");
     }
