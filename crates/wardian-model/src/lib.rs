@@ -1,6 +1,6 @@
 //! Wardian's words as types: ids, specifications, records, phases, validation. No I/O, no clock, no tokio.
 //!
-//! * [`name`], [`id`], [`mac`], [`size`], [`span`]: the small values everything is made of;
+//! * [`name`], [`id`], [`mac`], [`vsid`], [`size`], [`span`]: the small values everything is made of;
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
 //! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
@@ -25,5 +25,6 @@ pub mod size;
 pub mod snapshot;
 pub mod span;
 pub mod spec;
+pub mod vsid;
 
 pub use jiff::Timestamp;

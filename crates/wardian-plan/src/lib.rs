@@ -3,6 +3,7 @@
 //! * [`alias`]: the DNS names by which the outside finds machines;
 //! * [`allocate`]: which identities a new environment gets;
 //! * [`network`]: what the kernel shall look like for an environment, and the nftables text;
+//! * [`fabric`]: what the filter of a host shall know of the virtual subnets that span hosts;
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
@@ -13,5 +14,6 @@ pub mod allocate;
 pub mod conflicts;
 pub mod customize;
 pub mod disks;
+pub mod fabric;
 pub mod lifecycle;
 pub mod network;

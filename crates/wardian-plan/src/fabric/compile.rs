@@ -1,0 +1,107 @@
+//! From where all machines are to what one host's filter shall know.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use wardian_model::{mac::MacAddress, vsid::Vsid};
+
+use super::{Encapsulation, HostPolicy, Lookup, Switch};
+
+/// A virtual subnet, as the whole cluster sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its id.
+    pub vsid: Vsid,
+    /// Which subnets it may be routed to: those of the same number. Each host routes between them by itself, so that a host
+    /// with a switch of one has a switch of all.
+    pub domain: u32,
+    /// How its frames travel.
+    pub encapsulation: Encapsulation,
+    /// The machines in it.
+    pub seats: Vec<Seat>,
+}
+
+/// One machine's place in a subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// Its customer address.
+    pub address: Ipv4Addr,
+    /// Its hardware address.
+    pub mac: MacAddress,
+    /// The provider address of its host.
+    pub provider: Ipv4Addr,
+}
+
+/// What the filter of the host with the provider address `here` shall know.
+///
+/// A host that runs no machine of a routing domain knows nothing of it.
+#[must_use]
+pub fn compile(here: Ipv4Addr, subnets: &[Subnet]) -> HostPolicy {
+    let mut hosts: BTreeMap<u32, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+    for subnet in subnets {
+        hosts.entry(subnet.domain).or_default().extend(subnet.seats.iter().map(|seat| seat.provider));
+    }
+    let mut policy = HostPolicy::default();
+    for subnet in subnets {
+        let Some(hosts) = hosts.get(&subnet.domain).filter(|hosts| hosts.contains(&here)) else { continue };
+        let peers = hosts.iter().copied().filter(|host| *host != here).collect();
+        policy.switches.insert(subnet.vsid, Switch { encapsulation: subnet.encapsulation, peers });
+        let lookups = subnet.seats.iter().map(|seat| {
+            let lookup = Lookup { mac: seat.mac, provider: seat.provider };
+            ((subnet.vsid, seat.address), lookup)
+        });
+        policy.lookups.extend(lookups);
+    }
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
+    const C: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
+
+    fn subnet(vsid: u32, domain: u32, seats: &[(u8, Ipv4Addr)]) -> Subnet {
+        let seat = |&(number, provider)| Seat {
+            address: Ipv4Addr::new(192, 168, 23, number),
+            mac: MacAddress::local(u32::from(number)),
+            provider,
+        };
+        Subnet {
+            vsid: Vsid::try_from(vsid).unwrap(),
+            domain,
+            encapsulation: Encapsulation::Nvgre,
+            seats: seats.iter().map(seat).collect(),
+        }
+    }
+
+    #[test]
+    fn a_host_knows_the_subnets_it_runs_machines_of_and_nothing_of_others() {
+        // Two tenants with the same addresses.
+        let (red, blue) = (subnet(5001, 1, &[(1, A), (2, B)]), subnet(6001, 2, &[(1, B), (2, C)]));
+        let both = [red.clone(), blue.clone()];
+        assert_eq!(compile(A, &both), compile(A, &[red]));
+        assert_eq!(compile(C, &both), compile(C, &[blue]));
+        let b = compile(B, &both);
+        assert_eq!((b.switches.len(), b.lookups.len()), (2, 4));
+        assert_eq!(compile(Ipv4Addr::new(10, 9, 9, 9), &both), HostPolicy::default());
+    }
+
+    #[test]
+    fn peers_are_the_other_hosts_of_the_domain_for_they_route_between_its_subnets() {
+        let (front, back) = (subnet(5001, 1, &[(1, A)]), subnet(5002, 1, &[(1, B), (2, C)]));
+        let policy = compile(A, &[front.clone(), back.clone()]);
+        for vsid in [front.vsid, back.vsid] {
+            assert_eq!(policy.switches[&vsid].peers, BTreeSet::from([B, C]));
+        }
+    }
+
+    #[test]
+    fn what_fits_into_a_physical_frame_is_told() {
+        assert_eq!((Encapsulation::Nvgre.guest_mtu(1500), Encapsulation::Vxlan.guest_mtu(1500)), (1458, 1450));
+    }
+}

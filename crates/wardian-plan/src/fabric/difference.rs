@@ -1,0 +1,133 @@
+//! What to change in a filter's tables, in an order that loses nothing that stays allowed.
+
+use std::net::Ipv4Addr;
+
+use wardian_model::vsid::Vsid;
+
+use super::{HostPolicy, Lookup, Switch};
+
+/// One change. Each can be made twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Forget where a machine is: it is nowhere, or elsewhere as another.
+    Forget {
+        /// Its subnet.
+        vsid: Vsid,
+        /// Its customer address.
+        address: Ipv4Addr,
+        /// As it was.
+        was: Lookup,
+    },
+    /// A machine is there now.
+    Know {
+        /// Its subnet.
+        vsid: Vsid,
+        /// Its customer address.
+        address: Ipv4Addr,
+        /// As it is.
+        lookup: Lookup,
+    },
+    /// There is a switch of this subnet, with these peers.
+    Open {
+        /// The subnet.
+        vsid: Vsid,
+        /// As it is.
+        switch: Switch,
+    },
+    /// There is no switch of this subnet any more.
+    Close {
+        /// The subnet.
+        vsid: Vsid,
+        /// As it was.
+        was: Switch,
+    },
+}
+
+/// What leads from one policy to another: nothing for what is the same in both.
+///
+/// What is forbidden from now on goes first. A machine that only moves is never unknown in between: its record is
+/// overwritten, unless its hardware address is another.
+#[must_use]
+pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (vsid, was) in &from.switches {
+        if !to.switches.contains_key(vsid) {
+            changes.push(Change::Close { vsid: *vsid, was: was.clone() });
+        }
+    }
+    for (&(vsid, address), &was) in &from.lookups {
+        if to.lookups.get(&(vsid, address)).is_none_or(|now| now.mac != was.mac) {
+            changes.push(Change::Forget { vsid, address, was });
+        }
+    }
+    for (&(vsid, address), &lookup) in &to.lookups {
+        if from.lookups.get(&(vsid, address)) != Some(&lookup) {
+            changes.push(Change::Know { vsid, address, lookup });
+        }
+    }
+    for (vsid, switch) in &to.switches {
+        if from.switches.get(vsid) != Some(switch) {
+            changes.push(Change::Open { vsid: *vsid, switch: switch.clone() });
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wardian_model::mac::MacAddress;
+
+    use super::*;
+    use crate::fabric::{Encapsulation, Seat, Subnet, compile};
+
+    fn apply(policy: &mut HostPolicy, change: &Change) {
+        match change.clone() {
+            Change::Forget { vsid, address, was } => {
+                assert_eq!(policy.lookups.remove(&(vsid, address)), Some(was));
+            }
+            Change::Know { vsid, address, lookup } => {
+                policy.lookups.insert((vsid, address), lookup);
+            }
+            Change::Open { vsid, switch } => {
+                policy.switches.insert(vsid, switch);
+            }
+            Change::Close { vsid, was } => assert_eq!(policy.switches.remove(&vsid), Some(was)),
+        }
+    }
+
+    fn subnets() -> impl Strategy<Value = Vec<Subnet>> {
+        let seat = (1u8..6, 0u32..6, 1u8..5).prop_map(|(address, mac, host)| Seat {
+            address: Ipv4Addr::new(10, 0, 0, address),
+            mac: MacAddress::local(mac),
+            provider: Ipv4Addr::new(172, 16, 0, host),
+        });
+        let seats = prop::collection::vec(seat, 0..6);
+        prop::collection::vec((0u32..3, seats), 0..5).prop_map(|all| {
+            let subnet = |(number, (domain, seats)): (usize, (u32, Vec<Seat>))| Subnet {
+                vsid: Vsid::try_from(5000 + u32::try_from(number).unwrap()).unwrap(),
+                domain,
+                encapsulation: Encapsulation::Nvgre,
+                seats,
+            };
+            all.into_iter().enumerate().map(subnet).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn changes_lead_from_one_policy_to_the_other_and_say_nothing_of_what_stays(from in subnets(), to in subnets()) {
+            let here = Ipv4Addr::new(172, 16, 0, 1);
+            let (mut policy, wanted) = (compile(here, &from), compile(here, &to));
+            prop_assert_eq!(difference(&wanted, &wanted), []);
+            let stays = policy.lookups.clone();
+            for change in difference(&policy.clone(), &wanted) {
+                apply(&mut policy, &change);
+                for (key, lookup) in stays.iter().filter(|(key, lookup)| wanted.lookups.get(key) == Some(lookup)) {
+                    prop_assert_eq!(policy.lookups.get(key), Some(lookup));
+                }
+            }
+            prop_assert_eq!(policy, wanted);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Virtual subnets that span hosts: what the filter of one host shall know, and what to change when that changes.
+//!
+//! Inside there are customer addresses and the machines' own MACs, the same in every clone; between hosts there are provider
+//! addresses and VSIDs. A [`HostPolicy`] says which belongs to which, for every subnet that a host has a switch of. It is
+//! compiled from where all machines are ([`compile`]), the same on every host but for which one is *here*; the filter
+//! gets the [`difference`] only.
+
+mod compile;
+mod difference;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use wardian_model::{mac::MacAddress, vsid::Vsid};
+
+pub use compile::{Seat, Subnet, compile};
+pub use difference::{Change, difference};
+
+/// How frames travel between hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Encapsulation {
+    /// RFC 7637.
+    Nvgre,
+    /// RFC 7348.
+    Vxlan,
+}
+
+impl Encapsulation {
+    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header.
+    #[must_use]
+    pub const fn overhead(self) -> u16 {
+        match self {
+            Self::Nvgre => 20 + 8 + 14,
+            Self::Vxlan => 20 + 8 + 8 + 14,
+        }
+    }
+
+    /// The largest IP packet of a guest that fits, where the physical network takes `underlay` bytes.
+    #[must_use]
+    pub const fn guest_mtu(self, underlay: u16) -> u16 {
+        underlay.saturating_sub(self.overhead())
+    }
+}
+
+/// What the filter of one host shall know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostPolicy {
+    /// The subnets it has a switch of.
+    pub switches: BTreeMap<Vsid, Switch>,
+    /// Where each machine of these is, by subnet and customer address.
+    pub lookups: BTreeMap<(Vsid, Ipv4Addr), Lookup>,
+}
+
+/// A subnet, as one host sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// How its frames travel.
+    pub encapsulation: Encapsulation,
+    /// The provider addresses of the other hosts that have a switch of it. Broadcasts go to each; frames are taken from
+    /// these alone.
+    pub peers: BTreeSet<Ipv4Addr>,
+}
+
+/// Where a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lookup {
+    /// Its hardware address inside.
+    pub mac: MacAddress,
+    /// The provider address of its host.
+    pub provider: Ipv4Addr,
+}
