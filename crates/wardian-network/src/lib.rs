@@ -7,6 +7,7 @@
 //! * `kernel`: namespaces, netlink, nftables, sysctls, taps; blocking, on threads of their own;
 //! * `lab`, `environment`: comparing and changing;
 //! * `taps`: the machines' ports of the switch; `hand_over`: from one to its successor's; `counters`: what was dropped;
+//! * [`filter`]: the switches' way to other hosts, in eBPF;
 //! * [`services`]: the DHCP and DNS servers of an environment, and the DNS server of the lab network, in the daemon;
 //! * [`update`]: telling a name server elsewhere.
 //!
@@ -17,6 +18,7 @@
 mod counters;
 mod environment;
 mod error;
+pub mod filter;
 mod hand_over;
 mod kernel;
 mod lab;

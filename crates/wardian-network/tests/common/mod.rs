@@ -1,6 +1,7 @@
 //! A host, guests and the rest of the world, each a network namespace of its own. Nothing outside of them is touched.
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part
 
+pub mod fabric;
 pub mod talk;
 
 use std::{

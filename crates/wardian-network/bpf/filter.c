@@ -1,0 +1,274 @@
+/* The filter: under the switches of one host, between them and the physical network.
+ *
+ * `leave` sits where frames come out of a switch: it answers ARP, and sends each frame to the host its receiver is on, in
+ * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348). `arrive` sits where envelopes come in: it takes frames out that the
+ * tables allow, and gives them to the switch. What is not ours goes on as if there were no filter.
+ *
+ * IPv4 and ARP only: nothing else is carried between hosts. */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+#include <linux/pkt_cls.h>
+#include <stddef.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "tables.h"
+#include "frames.h"
+
+/* The next program at the same place, or the kernel itself (TCX_NEXT). */
+#define NOT_OURS (-1)
+
+static __always_inline int drop(__u32 reason)
+{
+	__u64 *count = bpf_map_lookup_elem(&drops, &reason);
+	if (count)
+		*count += 1;
+	return TC_ACT_SHOT;
+}
+
+static __always_inline struct carried *carried(__u32 vsid)
+{
+	struct carried *sum = bpf_map_lookup_elem(&traffic, &vsid);
+	if (sum)
+		return sum;
+	struct carried none = {};
+	bpf_map_update_elem(&traffic, &vsid, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&traffic, &vsid);
+}
+
+/* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it. */
+static __always_inline int is_gateway(const __u8 *mac)
+{
+	return mac[0] == 0x02 && mac[1] == 0x57 && mac[2] == 0x7f && mac[3] == 0xff && mac[4] == 0xff && mac[5] == 0xff;
+}
+
+static __always_inline struct station *station_of(__u32 vsid, const __u8 *mac)
+{
+	struct station_key key = { .vsid = vsid };
+	__builtin_memcpy(key.mac, mac, ETH_ALEN);
+	return bpf_map_lookup_elem(&stations, &key);
+}
+
+/* Answers from the table, for machines on other hosts; those here answer themselves, and nobody answers for others. */
+static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
+{
+	if (bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct arp)))
+		return drop(MALFORMED);
+	struct arp_frame *frame = (void *)(long)skb->data;
+	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
+		return drop(MALFORMED);
+	if (frame->arp.hardware != bpf_htons(ARPHRD_ETHER) || frame->arp.protocol != bpf_htons(ETH_P_IP) ||
+	    frame->arp.operation != bpf_htons(ARPOP_REQUEST))
+		return TC_ACT_SHOT;
+	struct address_key key = { .vsid = port->vsid };
+	__builtin_memcpy(&key.address, frame->arp.target_address, 4);
+	struct address *found = bpf_map_lookup_elem(&addresses, &key);
+	if (!found || found->provider == port->here)
+		return TC_ACT_SHOT;
+	__u8 wanted[4];
+	__builtin_memcpy(wanted, frame->arp.target_address, 4);
+	__builtin_memcpy(frame->ether.h_dest, frame->arp.sender, ETH_ALEN);
+	__builtin_memcpy(frame->ether.h_source, found->mac, ETH_ALEN);
+	frame->arp.operation = bpf_htons(ARPOP_REPLY);
+	__builtin_memcpy(frame->arp.target, frame->arp.sender, ETH_ALEN);
+	__builtin_memcpy(frame->arp.target_address, frame->arp.sender_address, 4);
+	__builtin_memcpy(frame->arp.sender, found->mac, ETH_ALEN);
+	__builtin_memcpy(frame->arp.sender_address, wanted, 4);
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* Puts the frame into an envelope for another host; its hardware addresses are left to whoever sends it. */
+static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32 to)
+{
+	__u32 flow = bpf_get_hash_recalc(skb);
+	__u32 length = skb->len;
+	struct ethhdr inner;
+	if (bpf_skb_load_bytes(skb, 0, &inner, sizeof(inner)))
+		return -1;
+	if (port->encapsulation == NVGRE) {
+		struct nvgre_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
+		__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE |
+			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
+			      BPF_F_ADJ_ROOM_FIXED_GSO;
+		if (bpf_skb_adjust_room(skb, NVGRE_ROOM, BPF_ADJ_ROOM_MAC, flags))
+			return -1;
+		envelope.ip = header(IPPROTO_GRE, port->here, to, length + NVGRE_ROOM - ETH_HLEN);
+		envelope.gre.flags = bpf_htons(GRE_KEY);
+		envelope.gre.protocol = bpf_htons(ETH_P_TEB);
+		envelope.gre.key = bpf_htonl(port->vsid << 8 | (flow & 0xff));
+		envelope.inner = inner;
+		return bpf_skb_store_bytes(skb, 0, &envelope, sizeof(envelope), BPF_F_INVALIDATE_HASH);
+	}
+	struct vxlan_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
+	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
+		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO;
+	if (bpf_skb_adjust_room(skb, VXLAN_ROOM, BPF_ADJ_ROOM_MAC, flags))
+		return -1;
+	envelope.ip = header(IPPROTO_UDP, port->here, to, length + VXLAN_ROOM - ETH_HLEN);
+	/* The range RFC 7348 advises, so that routers spread flows over their links. */
+	envelope.udp.source = bpf_htons(49152 + (flow & 0x3fff));
+	envelope.udp.dest = bpf_htons(VXLAN_PORT);
+	envelope.udp.len = bpf_htons(length + VXLAN_ROOM - ETH_HLEN - sizeof(struct iphdr));
+	envelope.vxlan.flags = bpf_htonl(VXLAN_VNI_FLAG);
+	envelope.vxlan.vni = bpf_htonl(port->vsid << 8);
+	envelope.inner = inner;
+	return bpf_skb_store_bytes(skb, 0, &envelope, sizeof(envelope), BPF_F_INVALIDATE_HASH);
+}
+
+/* A broadcast goes to every other host that has a switch of the subnet, as a frame of its own. */
+static __always_inline int flood(struct __sk_buff *skb, struct port *port)
+{
+	__u32 vsid = port->vsid;
+	struct flood *to = bpf_map_lookup_elem(&floods, &vsid);
+	if (!to || to->count == 0)
+		return TC_ACT_SHOT;
+	if (wrap(skb, port, to->providers[0]))
+		return drop(MALFORMED);
+	for (__u32 i = 1; i < MOST_FLOODED; i++) {
+		if (i >= to->count)
+			break;
+		if (readdress(skb, port->here, to->providers[i]))
+			break;
+		send_copy(skb, port->underlay, port->here, to->providers[i]);
+	}
+	if (readdress(skb, port->here, to->providers[0]))
+		return drop(MALFORMED);
+	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
+}
+
+SEC("classifier")
+int leave(struct __sk_buff *skb)
+{
+	__u32 device = skb->ifindex;
+	struct port *port = bpf_map_lookup_elem(&ports, &device);
+	if (!port)
+		return drop(NO_PORT);
+	if (skb->vlan_present)
+		return drop(TAGGED);
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return answer_arp(skb, port);
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return drop(NOT_IPV4);
+	if (bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct iphdr)))
+		return drop(MALFORMED);
+	struct ip_frame *frame = (void *)(long)skb->data;
+	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
+		return drop(MALFORMED);
+	__u32 vsid = port->vsid;
+	/* Only machines of this host speak here, each as itself; and the gateway, for what it has routed. */
+	struct station *from = station_of(vsid, frame->ether.h_source);
+	if (from ? from->provider != port->here : !is_gateway(frame->ether.h_source))
+		return drop(FORGED_MAC);
+	if (from && from->address != frame->ip.saddr)
+		return drop(FORGED_ADDRESS);
+	struct carried *sum = carried(vsid);
+	__u32 length = skb->len;
+	if (frame->ether.h_dest[0] & 1) {
+		if (length - ETH_HLEN > port->mtu)
+			return drop(TOO_BIG);
+		if (sum) {
+			sum->packets_out += 1;
+			sum->bytes_out += length;
+		}
+		return flood(skb, port);
+	}
+	struct station *to = station_of(vsid, frame->ether.h_dest);
+	if (!to || to->provider == port->here)
+		return drop(UNKNOWN_DESTINATION);
+	__be32 provider = to->provider;
+	/* Segments that the kernel will cut are as long as it will cut them. */
+	__u32 packet = skb->gso_size ? skb->gso_size + 40 : length - ETH_HLEN;
+	if (packet > port->mtu)
+		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
+	if (wrap(skb, port, provider))
+		return drop(MALFORMED);
+	if (sum) {
+		sum->packets_out += 1;
+		sum->bytes_out += length;
+	}
+	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
+}
+
+/* Takes a frame out of its envelope, if the tables allow it from that host. */
+static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vsid, __u32 outer, __u8 encapsulation)
+{
+	__u32 *device = bpf_map_lookup_elem(&switches, &vsid);
+	if (!device)
+		return drop(NO_SWITCH);
+	struct port *port = bpf_map_lookup_elem(&ports, device);
+	if (!port)
+		return drop(NO_PORT);
+	if (port->encapsulation != encapsulation)
+		return drop(WRONG_ENCAPSULATION);
+	struct peer_key peer = { .vsid = vsid, .provider = sender };
+	if (!bpf_map_lookup_elem(&peers, &peer))
+		return drop(UNKNOWN_SENDER);
+	struct ip_frame inner;
+	if (bpf_skb_load_bytes(skb, outer, &inner, sizeof(inner)))
+		return drop(MALFORMED);
+	if (inner.ether.h_proto == bpf_htons(ETH_P_8021Q) || inner.ether.h_proto == bpf_htons(ETH_P_8021AD))
+		return drop(TAGGED);
+	if (inner.ether.h_proto != bpf_htons(ETH_P_IP))
+		return drop(NOT_IPV4);
+	if (inner.ip.version != 4 || inner.ip.ihl < 5)
+		return drop(MALFORMED);
+	struct station *from = station_of(vsid, inner.ether.h_source);
+	if (from ? from->provider != sender : !is_gateway(inner.ether.h_source))
+		return drop(FORGED_MAC);
+	if (from && from->address != inner.ip.saddr)
+		return drop(FORGED_ADDRESS);
+	if (!(inner.ether.h_dest[0] & 1)) {
+		struct station *to = station_of(vsid, inner.ether.h_dest);
+		if (!to || to->provider != port->here)
+			return drop(UNKNOWN_DESTINATION);
+	}
+	/* What is taken away lies between the outer hardware addresses and the inner packet. */
+	if (bpf_skb_adjust_room(skb, -(__s32)outer, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return drop(MALFORMED);
+	if (bpf_skb_store_bytes(skb, 0, &inner.ether, sizeof(inner.ether), BPF_F_INVALIDATE_HASH))
+		return drop(MALFORMED);
+	struct carried *sum = carried(vsid);
+	if (sum) {
+		sum->packets_in += 1;
+		sum->bytes_in += skb->len;
+	}
+	return bpf_redirect(*device, 0);
+}
+
+SEC("classifier")
+int arrive(struct __sk_buff *skb)
+{
+	struct outer_frame outer;
+	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))
+		return NOT_OURS;
+	if (outer.ip.protocol != IPPROTO_GRE && outer.ip.protocol != IPPROTO_UDP)
+		return NOT_OURS;
+	__be32 to = outer.ip.daddr;
+	if (!bpf_map_lookup_elem(&own, &to))
+		return NOT_OURS;
+	/* Envelopes are never cut into pieces, and carry no options. */
+	if (outer.ip.ihl != 5 || outer.ip.frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET))
+		return NOT_OURS;
+	__u32 at = sizeof(struct ethhdr) + sizeof(struct iphdr);
+	if (outer.ip.protocol == IPPROTO_GRE) {
+		struct gre gre;
+		if (bpf_skb_load_bytes(skb, at, &gre, sizeof(gre)))
+			return NOT_OURS;
+		/* Other kinds of GRE tunnels may end at this host too. */
+		if (gre.flags != bpf_htons(GRE_KEY) || gre.protocol != bpf_htons(ETH_P_TEB))
+			return NOT_OURS;
+		return unwrap(skb, outer.ip.saddr, bpf_ntohl(gre.key) >> 8, at + sizeof(gre), NVGRE);
+	}
+	struct udp_vxlan both;
+	if (bpf_skb_load_bytes(skb, at, &both, sizeof(both)) || both.udp.dest != bpf_htons(VXLAN_PORT))
+		return NOT_OURS;
+	if (both.vxlan.flags != bpf_htonl(VXLAN_VNI_FLAG))
+		return drop(MALFORMED);
+	return unwrap(skb, outer.ip.saddr, bpf_ntohl(both.vxlan.vni) >> 8, at + sizeof(both), VXLAN);
+}
+
+/* The kernel lets only programs of such a licence ask for routes. */
+char licence[] SEC("license") = "Dual MIT/GPL";

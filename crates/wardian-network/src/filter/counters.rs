@@ -1,0 +1,81 @@
+//! What the filter has carried, and what it has dropped and why.
+
+use std::collections::BTreeMap;
+
+use wardian_model::vsid::Vsid;
+
+/// Why the filter drops a frame, in the order of `bpf/tables.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It came out of a device that is no switch's.
+    NoPort,
+    /// It is of a subnet that this host has no switch of.
+    NoSwitch,
+    /// It has an 802.1Q tag.
+    Tagged,
+    /// It is neither IPv4 nor ARP.
+    NotIpv4,
+    /// It does not fit into a frame of the physical network.
+    TooBig,
+    /// Its sender's hardware address is not one that speaks from there.
+    ForgedMac,
+    /// Its sender's customer address is not that of its hardware address.
+    ForgedAddress,
+    /// Nobody has its receiver's hardware address there.
+    UnknownDestination,
+    /// It was sent by a provider address that is no host of the subnet's.
+    UnknownSender,
+    /// It came in another envelope than the subnet's.
+    WrongEncapsulation,
+    /// It is cut off, or makes no sense.
+    Malformed,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::NoPort,
+        Self::NoSwitch,
+        Self::Tagged,
+        Self::NotIpv4,
+        Self::TooBig,
+        Self::ForgedMac,
+        Self::ForgedAddress,
+        Self::UnknownDestination,
+        Self::UnknownSender,
+        Self::WrongEncapsulation,
+        Self::Malformed,
+    ];
+}
+
+/// What was carried for one subnet. Bytes count frames as machines see them, without envelopes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// To other hosts. A broadcast counts once.
+    pub packets_out: u64,
+    /// To other hosts.
+    pub bytes_out: u64,
+    /// From other hosts.
+    pub packets_in: u64,
+    /// From other hosts.
+    pub bytes_in: u64,
+}
+
+impl Carried {
+    /// The four sums as the filter lays them out; one of them for each processor is added.
+    pub(super) fn add(&mut self, value: [u64; 4]) {
+        self.packets_out += value[0];
+        self.bytes_out += value[1];
+        self.packets_in += value[2];
+        self.bytes_in += value[3];
+    }
+}
+
+/// Everything the filter of a host has counted since its tables were made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterCounters {
+    /// By subnet.
+    pub carried: BTreeMap<Vsid, Carried>,
+    /// Frames, by reason; each is there.
+    pub dropped: BTreeMap<Reason, u64>,
+}

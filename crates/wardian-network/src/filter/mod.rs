@@ -1,0 +1,320 @@
+//! The filter of a host: eBPF (`bpf/`) under its switches, carrying frames of virtual subnets between hosts.
+//!
+//! The program that takes frames from a switch sits on the host's end of the switch's uplink, the one that takes envelopes
+//! sits on the device towards the other hosts; both by TCX. Tables and links are pinned in a BPF file system, so that
+//! traffic goes on while no daemon runs, and the next daemon finds everything: it puts its own programs in the place of those that are
+//! there, atomically, and goes on with the same tables.
+
+mod counters;
+mod tables;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap},
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::{FdLink, PinnedLink},
+        tc::{SchedClassifierLink, TcAttachOptions},
+    },
+};
+use nix::mount::{MsFlags, mount};
+use wardian_model::vsid::Vsid;
+use wardian_plan::fabric::{Change, Encapsulation, Lookup, Switch};
+
+pub use counters::{Carried, FilterCounters, Reason};
+
+/// Compiled by `build.rs`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter.o"));
+
+/// The filter of one host. Dropping it leaves everything as it is in the kernel.
+pub struct Filter {
+    bpf: Ebpf,
+    pins: PathBuf,
+}
+
+/// Why the filter could not be made to do what it shall.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilterError {
+    /// No BPF file system could be had to keep tables in.
+    #[error("no BPF file system can be mounted at {path}")]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The kernel refuses the programs or their tables.
+    #[error("the kernel refuses the packet filter; it needs Linux 6.6 or newer with eBPF")]
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A program could not be put at a device.
+    #[error("the packet filter can't be put at {device}")]
+    Attach {
+        /// The device.
+        device: String,
+        /// What the kernel says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such device.
+    #[error("there is no device {device} on this host")]
+    NoDevice {
+        /// Its name.
+        device: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A table could not be read or changed.
+    #[error("the packet filter's table {table} can't be {doing}")]
+    Table {
+        /// Its name.
+        table: &'static str,
+        /// The verb.
+        doing: &'static str,
+        /// What the kernel says: it may be full.
+        source: MapError,
+    },
+}
+
+/// The uplink of a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// The subnet.
+    pub vsid: Vsid,
+    /// The host's end of the uplink.
+    pub device: String,
+    /// The device towards the other hosts.
+    pub underlay: String,
+    /// This host's provider address.
+    pub here: Ipv4Addr,
+    /// How frames of the subnet travel.
+    pub encapsulation: Encapsulation,
+    /// The largest IP packet of a guest that fits ([`Encapsulation::guest_mtu`]).
+    pub mtu: u16,
+}
+
+/// Which of the two programs.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Leave,
+    Arrive,
+}
+
+impl Side {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Leave => "leave",
+            Self::Arrive => "arrive",
+        }
+    }
+}
+
+impl Filter {
+    /// Loads the programs, with the tables that are pinned in the BPF file system at `pins`, or new ones. It is mounted if there is
+    /// none yet. Devices are looked for in the network namespace of the calling thread, here and later.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(pins: &Path) -> Result<Self, FilterError> {
+        mount_at(pins).map_err(|source| FilterError::Mount { path: pins.to_owned(), source })?;
+        let load = |error: Box<dyn std::error::Error + Send + Sync>| FilterError::Load(error);
+        let mut bpf =
+            EbpfLoader::new().default_map_pin_directory(pins).load(OBJECT).map_err(|error| load(error.into()))?;
+        for side in [Side::Leave, Side::Arrive] {
+            program(&mut bpf, side).and_then(SchedClassifier::load).map_err(|error| load(error.into()))?;
+        }
+        Ok(Self { bpf, pins: pins.to_owned() })
+    }
+
+    /// Takes envelopes for `here` from a device towards the other hosts.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or there is no such device.
+    pub fn receive(&mut self, device: &str, here: Ipv4Addr) -> Result<(), FilterError> {
+        self.put("own", here.octets(), 1u8)?;
+        self.attach(Side::Arrive, device)
+    }
+
+    /// Connects a switch. Its subnet's policy ([`Self::apply`]) may come before or after.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or there is no such device.
+    pub fn connect(&mut self, uplink: &Uplink) -> Result<(), FilterError> {
+        let (device, underlay) = (index(&uplink.device)?, index(&uplink.underlay)?);
+        let port = tables::port(uplink.vsid, underlay, uplink.here, uplink.mtu, uplink.encapsulation);
+        self.put("ports", device, port)?;
+        self.put("switches", uplink.vsid.number(), device)?;
+        self.attach(Side::Leave, &uplink.device)
+    }
+
+    /// Forgets a switch, whose uplink may be gone already. Fine if there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn disconnect(&mut self, vsid: Vsid) -> Result<(), FilterError> {
+        let Ok(device) = self.table::<u32, u32>("switches")?.get(&vsid.number(), 0) else { return Ok(()) };
+        self.remove::<_, u32>("switches", vsid.number())?;
+        self.remove::<_, tables::PortValue>("ports", device)?;
+        let pin = self.pin(Side::Leave, device);
+        if let Ok(link) = PinnedLink::from_pin(&pin) {
+            link.unpin().map_err(|source| FilterError::Mount { path: pin, source })?;
+        }
+        Ok(())
+    }
+
+    /// Changes what the filter knows. Each change is one step for the frames that pass meanwhile, and can be made again.
+    ///
+    /// # Errors
+    /// When a table is full, or the kernel refuses.
+    pub fn apply(&mut self, change: &Change) -> Result<(), FilterError> {
+        match change {
+            Change::Know { vsid, address, lookup } => self.know(*vsid, *address, lookup),
+            Change::Forget { vsid, address, was } => {
+                self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, was.mac))?;
+                self.remove::<_, tables::AddressValue>("addresses", tables::address_key(*vsid, *address))
+            }
+            Change::Open { vsid, switch } => self.open_subnet(*vsid, switch),
+            Change::Close { vsid, .. } => {
+                self.remove::<_, tables::FloodValue>("floods", vsid.number())?;
+                self.forget_peers(*vsid, |_| true)
+            }
+        }
+    }
+
+    fn know(&mut self, vsid: Vsid, address: Ipv4Addr, lookup: &Lookup) -> Result<(), FilterError> {
+        self.put("stations", tables::station_key(vsid, lookup.mac), tables::station(address, lookup))?;
+        self.put("addresses", tables::address_key(vsid, address), tables::address(lookup))
+    }
+
+    fn open_subnet(&mut self, vsid: Vsid, switch: &Switch) -> Result<(), FilterError> {
+        self.forget_peers(vsid, |peer| !switch.peers.contains(&peer))?;
+        for peer in &switch.peers {
+            self.put("peers", tables::peer_key(vsid, *peer), 1u8)?;
+        }
+        self.put("floods", vsid.number(), tables::flood(&switch.peers))
+    }
+
+    fn forget_peers(&mut self, vsid: Vsid, unwanted: impl Fn(Ipv4Addr) -> bool) -> Result<(), FilterError> {
+        let peers = self.table::<tables::PeerKey, u8>("peers")?;
+        let known: Vec<_> = peers.keys().collect::<Result<_, _>>().map_err(read("peers"))?;
+        for key in known {
+            let [_, _, _, _, a, b, c, d] = key;
+            let peer = Ipv4Addr::new(a, b, c, d);
+            if key == tables::peer_key(vsid, peer) && unwanted(peer) {
+                self.remove::<_, u8>("peers", key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was counted until now.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn counters(&self) -> Result<FilterCounters, FilterError> {
+        let mut dropped = BTreeMap::new();
+        let drops: PerCpuArray<_, u64> =
+            self.map("drops").and_then(|map| PerCpuArray::try_from(map)).map_err(read("drops"))?;
+        for (index, reason) in (0..).zip(Reason::ALL) {
+            let counts = drops.get(&index, 0).map_err(read("drops"))?;
+            dropped.insert(reason, counts.iter().sum());
+        }
+        let mut carried: BTreeMap<Vsid, Carried> = BTreeMap::new();
+        let traffic: PerCpuHashMap<_, u32, [u64; 4]> =
+            self.map("traffic").and_then(|map| PerCpuHashMap::try_from(map)).map_err(read("traffic"))?;
+        for entry in traffic.iter() {
+            let (vsid, counts) = entry.map_err(read("traffic"))?;
+            if let Ok(vsid) = Vsid::try_from(vsid) {
+                let sum = carried.entry(vsid).or_default();
+                counts.iter().for_each(|counts| sum.add(*counts));
+            }
+        }
+        Ok(FilterCounters { carried, dropped })
+    }
+
+    fn map(&self, name: &'static str) -> Result<&aya::maps::Map, MapError> {
+        self.bpf.map(name).ok_or(MapError::InvalidName { name: name.to_owned() })
+    }
+
+    fn table<K: Pod, V: Pod>(&mut self, name: &'static str) -> Result<HashMap<&mut MapData, K, V>, FilterError> {
+        let map = self.bpf.map_mut(name).ok_or(MapError::InvalidName { name: name.to_owned() });
+        map.and_then(HashMap::try_from).map_err(read(name))
+    }
+
+    fn put<K: Pod, V: Pod>(&mut self, name: &'static str, key: K, value: V) -> Result<(), FilterError> {
+        self.table(name)?.insert(key, value, 0).map_err(changed(name))
+    }
+
+    /// What is not there need not be removed.
+    fn remove<K: Pod, V: Pod>(&mut self, name: &'static str, key: K) -> Result<(), FilterError> {
+        match self.table::<K, V>(name)?.remove(&key) {
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome.map_err(changed(name)),
+        }
+    }
+
+    /// Puts a program at a device, in the place of an earlier daemon's where there is one.
+    fn attach(&mut self, side: Side, device: &str) -> Result<(), FilterError> {
+        let pin = self.pin(side, index(device)?);
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| FilterError::Attach {
+            device: device.to_owned(),
+            source,
+        };
+        let program = program(&mut self.bpf, side).map_err(|error| failed(error.into()))?;
+        if let Ok(link) = PinnedLink::from_pin(&pin) {
+            let link = SchedClassifierLink::try_from(FdLink::from(link)).map_err(|error| failed(error.into()))?;
+            if program.attach_to_link(link).is_ok() {
+                return Ok(());
+            }
+            // Of a device that is gone, whose number another has now.
+            std::fs::remove_file(&pin).map_err(|error| failed(error.into()))?;
+        }
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let link = program
+            .attach_with_options(device, TcAttachType::Ingress, first)
+            .and_then(|id| program.take_link(id))
+            .map_err(|error| failed(error.into()))?;
+        let link = FdLink::try_from(link).map_err(|error| failed(error.into()))?;
+        link.pin(&pin).map_err(|error| failed(error.into()))?;
+        Ok(())
+    }
+
+    fn pin(&self, side: Side, device: u32) -> PathBuf {
+        self.pins.join(format!("{}-{device}", side.name()))
+    }
+}
+
+fn program(bpf: &mut Ebpf, side: Side) -> Result<&mut SchedClassifier, ProgramError> {
+    let program = bpf.program_mut(side.name()).ok_or(ProgramError::NotLoaded)?;
+    program.try_into()
+}
+
+fn index(device: &str) -> Result<u32, FilterError> {
+    nix::net::if_::if_nametoindex(device)
+        .map_err(|error| FilterError::NoDevice { device: device.to_owned(), source: error.into() })
+}
+
+fn changed(table: &'static str) -> impl FnOnce(MapError) -> FilterError {
+    move |source| FilterError::Table { table, doing: "changed", source }
+}
+
+fn read(table: &'static str) -> impl FnOnce(MapError) -> FilterError + Copy {
+    move |source| FilterError::Table { table, doing: "read", source }
+}
+
+/// Mounts a BPF file system there, unless there is one.
+fn mount_at(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    if nix::sys::statfs::statfs(path)?.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC {
+        return Ok(());
+    }
+    mount(Some("bpf"), path, Some("bpf"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, None::<&str>)?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The layout of the filter's tables (`bpf/tables.h`), byte by byte: keys and values without holes.
+
+use std::net::Ipv4Addr;
+
+use wardian_model::{mac::MacAddress, vsid::Vsid};
+use wardian_plan::fabric::{Encapsulation, Lookup};
+
+/// How many hosts a broadcast reaches besides its own.
+pub(super) const MOST_FLOODED: usize = 32;
+
+pub(super) type PortValue = [u8; 16];
+pub(super) type StationKey = [u8; 12];
+pub(super) type StationValue = [u8; 8];
+pub(super) type AddressKey = [u8; 8];
+pub(super) type AddressValue = [u8; 12];
+pub(super) type PeerKey = [u8; 8];
+pub(super) type FloodValue = [u8; 4 + 4 * MOST_FLOODED];
+
+pub(super) fn port(vsid: Vsid, underlay: u32, here: Ipv4Addr, mtu: u16, encapsulation: Encapsulation) -> PortValue {
+    let kind = match encapsulation {
+        Encapsulation::Nvgre => 1,
+        Encapsulation::Vxlan => 2,
+    };
+    joined(&[&number(vsid), &underlay.to_ne_bytes(), &here.octets(), &mtu.to_ne_bytes(), &[kind, 0]])
+}
+
+pub(super) fn station_key(vsid: Vsid, mac: MacAddress) -> StationKey {
+    joined(&[&number(vsid), &mac.bytes(), &[0; 2]])
+}
+
+pub(super) fn station(address: Ipv4Addr, lookup: &Lookup) -> StationValue {
+    joined(&[&lookup.provider.octets(), &address.octets()])
+}
+
+pub(super) fn address_key(vsid: Vsid, address: Ipv4Addr) -> AddressKey {
+    joined(&[&number(vsid), &address.octets()])
+}
+
+pub(super) fn address(lookup: &Lookup) -> AddressValue {
+    joined(&[&lookup.provider.octets(), &lookup.mac.bytes(), &[0; 2]])
+}
+
+pub(super) fn peer_key(vsid: Vsid, provider: Ipv4Addr) -> PeerKey {
+    joined(&[&number(vsid), &provider.octets()])
+}
+
+/// Of more peers than there is room for, the first.
+pub(super) fn flood<'a>(peers: impl IntoIterator<Item = &'a Ipv4Addr>) -> FloodValue {
+    let mut value = [0; 4 + 4 * MOST_FLOODED];
+    let mut count = 0u32;
+    for (peer, slot) in peers.into_iter().zip(value[4..].chunks_exact_mut(4)) {
+        slot.copy_from_slice(&peer.octets());
+        count += 1;
+    }
+    value[..4].copy_from_slice(&count.to_ne_bytes());
+    value
+}
+
+fn number(vsid: Vsid) -> [u8; 4] {
+    vsid.number().to_ne_bytes()
+}
+
+/// Parts one after the other.
+fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut all = [0; N];
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_laid_out_as_the_filter_reads_it() {
+        let (vsid, here) = (Vsid::try_from(0x1234).unwrap(), Ipv4Addr::new(10, 1, 0, 1));
+        let value = port(vsid, 7, here, 1458, Encapsulation::Vxlan);
+        assert_eq!(value[..4], 0x1234u32.to_ne_bytes());
+        assert_eq!(value[8..12], [10, 1, 0, 1]);
+        assert_eq!((&value[12..14], value[14]), (&1458u16.to_ne_bytes()[..], 2));
+        let lookup = Lookup { mac: MacAddress::local(1), provider: here };
+        assert_eq!(station_key(vsid, lookup.mac)[4..], [0x02, 0x57, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(address(&lookup)[..10], [10, 1, 0, 1, 0x02, 0x57, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn no_more_peers_are_flooded_than_there_is_room_for() {
+        let peers: Vec<_> = (0..40).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect();
+        let value = flood(&peers);
+        assert_eq!(value[..4], 32u32.to_ne_bytes());
+        assert_eq!(value[value.len() - 4..], [10, 0, 0, 31]);
+        assert_eq!(flood(&peers[..1])[..8], [1, 0, 0, 0, 10, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,293 @@
+//! Tenants with equal names and addresses, spread over three hosts in two physical subnets, on the real kernel.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use common::{
+    Namespace,
+    fabric::{Fabric, TestSwitch, subnet},
+    talk::{Datagrams, echo, tcp_begins},
+};
+use wardian_model::vsid::Vsid;
+use wardian_network::filter::{Reason, Uplink};
+use wardian_plan::fabric::{Encapsulation, Subnet};
+
+/// A tenant: one guest on each host.
+struct Tenant {
+    subnet: Subnet,
+    _switches: Vec<TestSwitch>,
+    guests: Vec<Namespace>,
+}
+
+fn tenant(fabric: &mut Fabric, name: &str, subnet: Subnet) -> Tenant {
+    let (mut switches, mut guests) = (Vec::new(), Vec::new());
+    for host in 0..fabric.hosts.len() {
+        let switch = fabric.switch(host, name, &subnet, None);
+        let seat = subnet.seats[host];
+        guests.push(fabric.guest(&switch, &format!("{name}-{host}"), &subnet, &seat, "192.168.23.254"));
+        switches.push(switch);
+    }
+    Tenant { subnet, _switches: switches, guests }
+}
+
+fn red_and_blue(encapsulation: Encapsulation) -> (Fabric, Tenant, Tenant) {
+    let mut fabric = Fabric::new(3);
+    let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
+    let (red, blue) = (subnet(5001, 1, encapsulation, 23, &hosts), subnet(6001, 2, encapsulation, 23, &hosts));
+    let (red, blue) = (tenant(&mut fabric, "red", red), tenant(&mut fabric, "blue", blue));
+    fabric.know(&[red.subnet.clone(), blue.subnet.clone()]);
+    (fabric, red, blue)
+}
+
+fn at(n: usize, port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(192, 168, 23, u8::try_from(n + 1).unwrap()), port))
+}
+
+fn everybody_reaches_their_own_and_nobody_else(encapsulation: Encapsulation) {
+    let (fabric, red, blue) = red_and_blue(encapsulation);
+    let mut servers = Vec::new();
+    for (name, tenant) in [("red", &red), ("blue", &blue)] {
+        for (n, guest) in tenant.guests.iter().enumerate() {
+            servers.push(guest.listen(80, &format!("{name}-{n}")));
+            echo(guest, &[], &[53]);
+        }
+    }
+    let mut wrong = Vec::new();
+    for (name, tenant) in [("red", &red), ("blue", &blue)] {
+        for (from, guest) in tenant.guests.iter().enumerate() {
+            for to in 0..tenant.guests.len() {
+                let said = guest.fetch(&at(to, 80).to_string()).unwrap_or_default();
+                let answers = [
+                    said.split(' ').next() == Some(&format!("{name}-{to}")),
+                    Datagrams::new(guest, at(to, 53)).pass(),
+                    guest.pings(at(to, 0).ip()),
+                ];
+                if answers != [true; 3] {
+                    wrong.push((name, from, to, answers, said));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    for host in &fabric.hosts {
+        let counters = host.counters();
+        for vsid in [red.subnet.vsid, blue.subnet.vsid] {
+            let carried = counters.carried[&vsid];
+            assert!(carried.packets_in > 0 && carried.packets_out > 0, "{counters:?}");
+        }
+        assert!(counters.dropped.iter().all(|(reason, n)| *n == 0 || *reason == Reason::NotIpv4), "{counters:?}");
+    }
+    // A tenant that leaves the second host is not there any more, for anybody; the other is.
+    let mut fabric = fabric;
+    let mut smaller = red.subnet.clone();
+    smaller.seats.retain(|seat| seat.provider != fabric.hosts[1].provider);
+    fabric.know(&[smaller, blue.subnet.clone()]);
+    assert!(!red.guests[0].pings("192.168.23.2") && red.guests[0].pings("192.168.23.3"));
+    assert!(blue.guests[0].pings("192.168.23.2"));
+}
+
+#[test]
+fn two_tenants_of_one_inside_reach_their_own_over_nvgre() {
+    everybody_reaches_their_own_and_nobody_else(Encapsulation::Nvgre);
+}
+
+#[test]
+fn two_tenants_of_one_inside_reach_their_own_over_vxlan() {
+    everybody_reaches_their_own_and_nobody_else(Encapsulation::Vxlan);
+}
+
+/// An envelope with an ICMP echo request in it, as anybody who may send raw packets can make it.
+struct Envelope {
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    vsid: u32,
+    source: [u8; 6],
+    target: [u8; 6],
+    inner_from: Ipv4Addr,
+    inner_to: Ipv4Addr,
+}
+
+impl Envelope {
+    fn nvgre(&self) -> Vec<u8> {
+        let builder = etherparse::PacketBuilder::ethernet2(self.source, self.target)
+            .ipv4(self.inner_from.octets(), self.inner_to.octets(), 64)
+            .icmpv4_echo_request(7, 1);
+        let mut inner = Vec::new();
+        builder.write(&mut inner, b"forged").unwrap();
+        let mut gre = vec![0x20, 0, 0x65, 0x58];
+        gre.extend((self.vsid << 8).to_be_bytes());
+        gre.extend(inner);
+        let length = u16::try_from(gre.len()).unwrap();
+        let header =
+            etherparse::Ipv4Header::new(length, 64, etherparse::IpNumber::GRE, self.from.octets(), self.to.octets());
+        let mut packet = Vec::new();
+        header.unwrap().write(&mut packet).unwrap();
+        packet.extend(gre);
+        packet
+    }
+}
+
+#[test]
+fn forged_envelopes_are_dropped_and_counted() {
+    let (fabric, red, blue) = red_and_blue(Encapsulation::Nvgre);
+    let [a, b, c] = [0, 1, 2].map(|n| fabric.hosts[n].provider);
+    let stranger = fabric.stranger("stranger", Ipv4Addr::new(10, 2, 0, 77));
+    let mac = |tenant: &Tenant, n: usize| tenant.subnet.seats[n].mac.bytes();
+    // As the guest on the third host, to the one on the second.
+    let right = || Envelope {
+        from: c,
+        to: b,
+        vsid: 5001,
+        source: mac(&red, 2),
+        target: mac(&red, 1),
+        inner_from: Ipv4Addr::new(192, 168, 23, 3),
+        inner_to: Ipv4Addr::new(192, 168, 23, 2),
+    };
+    let received = |envelope: Envelope, sender: &Namespace| {
+        let capture = red.guests[1].start("tcpdump -i eth0 -nn -U --immediate-mode -w - icmp[icmptype]==8");
+        let other = blue.guests[1].start("tcpdump -i eth0 -nn -U --immediate-mode -w - icmp[icmptype]==8");
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        for _ in 0..3 {
+            sender.send_packet(&envelope.nvgre());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        (capture.stop().contains("forged"), other.stop().contains("forged"))
+    };
+    // From the host whose it is, it arrives; so what follows is dropped for what is wrong with it.
+    assert_eq!(received(right(), &fabric.hosts[2].space), (true, false));
+    let dropped = |reason| fabric.dropped(reason);
+    let from_c = &fabric.hosts[2].space;
+    for (what, reason, sender, envelope) in [
+        ("a subnet nobody has", Reason::NoSwitch, from_c, Envelope { vsid: 7777, ..right() }),
+        ("a reserved subnet", Reason::NoSwitch, from_c, Envelope { vsid: 17, ..right() }),
+        ("another's hardware address", Reason::ForgedMac, from_c, Envelope { source: mac(&red, 0), ..right() }),
+        ("nobody's hardware address", Reason::ForgedMac, from_c, Envelope { source: [2, 9, 9, 9, 9, 9], ..right() }),
+        (
+            "another's customer address",
+            Reason::ForgedAddress,
+            from_c,
+            Envelope { inner_from: Ipv4Addr::new(192, 168, 23, 1), ..right() },
+        ),
+        ("a receiver elsewhere", Reason::UnknownDestination, from_c, Envelope { target: mac(&red, 0), ..right() }),
+        (
+            "a stranger's provider address",
+            Reason::UnknownSender,
+            &stranger,
+            Envelope { from: Ipv4Addr::new(10, 2, 0, 77), ..right() },
+        ),
+        // The other's provider address, with the machine that is on neither: told apart by where the machine is.
+        ("another host's provider address", Reason::ForgedMac, &stranger, Envelope { from: a, ..right() }),
+    ] {
+        let before = dropped(reason);
+        assert_eq!(received(envelope, sender), (false, false), "{what}");
+        assert_eq!(dropped(reason), before + 3, "{what}");
+    }
+}
+
+#[test]
+fn frames_of_a_switch_that_nobody_there_may_send_are_dropped_and_counted() {
+    let (fabric, red, _blue) = red_and_blue(Encapsulation::Nvgre);
+    let first = &red.guests[0];
+    assert!(first.pings("192.168.23.2"));
+    // Another's address, another's hardware address, one that nobody has.
+    first.run("ip address add 192.168.23.77/24 dev eth0");
+    assert!(first.attempt("ping -c1 -W1 -I 192.168.23.77 192.168.23.2").is_none());
+    assert_eq!(fabric.dropped(Reason::ForgedAddress), 1);
+    first.run("ip neigh replace 192.168.23.2 dev eth0 nud permanent lladdr 02:09:09:09:09:09");
+    assert!(!first.pings("192.168.23.2"));
+    assert_eq!(fabric.dropped(Reason::UnknownDestination), 1);
+    first.run("ip neigh del 192.168.23.2 dev eth0");
+    first.run("ip link set eth0 address 02:09:09:09:09:01");
+    // ARP is answered to whoever asks; nothing else comes through.
+    assert!(!first.pings("192.168.23.2"));
+    assert!(fabric.dropped(Reason::ForgedMac) > 0);
+    // An address that nobody has gets no answer.
+    assert!(first.attempt("arping -c1 -w1 -I eth0 192.168.23.99").is_none());
+}
+
+#[test]
+fn subnets_of_a_domain_route_on_every_host_and_domains_do_not() {
+    let mut fabric = Fabric::new(3);
+    let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
+    let front = subnet(5001, 1, Encapsulation::Nvgre, 23, &hosts[..1]);
+    let back = subnet(5002, 1, Encapsulation::Nvgre, 24, &hosts[1..2]);
+    let foreign = subnet(6001, 2, Encapsulation::Nvgre, 25, &hosts[..1]);
+    let mut spaces = Vec::new();
+    for host in 0..2 {
+        let switch = fabric.switch(host, "tenant", &front, Some("192.168.23.254/24"));
+        fabric.add_bridge(host, &switch, &back, Some("192.168.24.254/24"));
+        spaces.push(switch);
+    }
+    let other = fabric.switch(0, "foreign", &foreign, Some("192.168.25.254/24"));
+    let web = fabric.guest(&spaces[0], "web", &front, &front.seats[0], "192.168.23.254");
+    let db = fabric.guest(&spaces[1], "db", &back, &back.seats[0], "192.168.24.254");
+    let alien = fabric.guest(&other, "alien", &foreign, &foreign.seats[0], "192.168.25.254");
+    fabric.know(&[front.clone(), back.clone(), foreign]);
+    let _servers = [db.listen(80, "db"), web.listen(80, "web")];
+    assert_eq!(web.fetch("192.168.24.1").as_deref(), Some("db to 192.168.23.1"));
+    assert_eq!(db.fetch("192.168.23.1").as_deref(), Some("web to 192.168.24.1"));
+    // The path stays short: one hop, on the sender's host.
+    assert!(
+        web.run("ping -c1 -W1 192.168.24.1").contains("ttl=62")
+            || web.run("ping -c1 -W1 192.168.24.1").contains("ttl=63")
+    );
+    assert!(!alien.pings("192.168.24.1") && !alien.pings("192.168.23.1") && !web.pings("192.168.25.1"));
+}
+
+#[test]
+fn what_does_not_fit_is_told_to_its_sender_and_bulk_traffic_goes_through() {
+    let (fabric, red, _blue) = red_and_blue(Encapsulation::Nvgre);
+    let (first, second) = (&red.guests[0], &red.guests[1]);
+    let body: Vec<u8> = (0..4_000_000u32).flat_map(|n| (n as u8 ^ (n >> 8) as u8).to_be_bytes()).collect();
+    let _server = second.listen_with(80, body.clone());
+    let got = first.attempt("curl -s --noproxy '*' --max-time 20 http://192.168.23.2/ | wc -c").unwrap();
+    assert_eq!(got.trim().parse::<usize>().unwrap(), body.len());
+    // A guest that believes in 1500 bytes is told better, and believes it.
+    first.run("ip link set eth0 mtu 1500");
+    let switch = Namespace::path(&red._switches[0].space);
+    common::run(&format!("nsenter --net={} ip link set br5001 mtu 1500", switch.display()));
+    for port in ["up5001", "p5001-1"] {
+        common::run(&format!("nsenter --net={} ip link set {port} mtu 1500", switch.display()));
+    }
+    fabric.hosts[0].space.run("ip link set w5001 mtu 1500");
+    let said =
+        common::attempt(&format!("nsenter --net={} ping -c2 -W1 -M do -s 1472 192.168.23.2", first.path().display()));
+    assert!(said.as_ref().is_err_and(|said| said.contains("mtu = 1458") || said.contains("mtu=1458")), "{said:?}");
+    assert!(first.run("ip route get 192.168.23.2").contains("mtu 1458"));
+    let got = first.attempt("curl -s --noproxy '*' --max-time 20 http://192.168.23.2/ | wc -c").unwrap();
+    assert_eq!(got.trim().parse::<usize>().unwrap(), body.len());
+}
+
+#[test]
+fn traffic_goes_on_while_no_daemon_runs_and_while_the_next_one_begins() {
+    let (mut fabric, red, blue) = red_and_blue(Encapsulation::Nvgre);
+    echo(&red.guests[1], &[81], &[]);
+    let pings = red.guests[0].start("ping -i 0.005 -c 400 -q 192.168.23.2");
+    let (here, mtu) = (fabric.hosts[0].provider, Encapsulation::Nvgre.guest_mtu(1500));
+    let uplinks: Vec<_> = [&red, &blue]
+        .map(|tenant| Uplink {
+            vsid: tenant.subnet.vsid,
+            device: format!("w{}", tenant.subnet.vsid),
+            underlay: "eth0".to_owned(),
+            here,
+            encapsulation: Encapsulation::Nvgre,
+            mtu,
+        })
+        .into();
+    for _ in 0..3 {
+        fabric.hosts[0].reopen(&uplinks);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let said = pings.stop();
+    assert!(said.contains("400 packets transmitted, 400 received, 0% packet loss"), "{said}");
+    // What was counted before is still counted.
+    assert!(fabric.hosts[0].counters().carried[&red.subnet.vsid].packets_out >= 400);
+    assert!(tcp_begins(&red.guests[0], "192.168.23.2:81".parse().unwrap()));
+    let vsid = Vsid::try_from(5001).unwrap();
+    fabric.hosts[0].filter.disconnect(vsid).unwrap();
+    fabric.hosts[0].filter.disconnect(vsid).unwrap();
+    assert!(!red.guests[0].pings("192.168.23.2") && blue.guests[0].pings("192.168.23.2"));
+}
