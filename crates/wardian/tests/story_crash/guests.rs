@@ -77,8 +77,20 @@ pub(crate) struct Standing {
     pub(crate) pid: u32,
 }
 
-/// All QEMU processes of a host, whatever a daemon knows of them.
+/// All QEMU processes of a host, whatever a daemon knows of them. Looked at until nobody has moved meanwhile: a machine
+/// that hands its place over while one after the other is looked at would be seen in the place of neither.
 pub(crate) fn standing(host: &TestHost) -> Vec<Standing> {
+    let mut before = look(host);
+    loop {
+        let now = look(host);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+fn look(host: &TestHost) -> Vec<Standing> {
     let mut found: Vec<_> = fs::read_dir("/proc")
         .unwrap()
         .flatten()
