@@ -56,11 +56,12 @@ impl Fabric {
     /// A computer on the second physical subnet that is nobody's host.
     pub fn stranger(&self, name: &str, address: Ipv4Addr) -> Namespace {
         let space = Namespace::new(self.folder.path().join(name));
-        self.cable(&space, name, address);
+        self.plug(&space, name, address);
         space
     }
 
-    fn cable(&self, space: &Namespace, name: &str, address: Ipv4Addr) {
+    /// Connects a computer to the physical subnet of its address.
+    pub fn plug(&self, space: &Namespace, name: &str, address: Ipv4Addr) {
         let subnet = address.octets()[1];
         space.run("ip link set lo up");
         let to = self.router.path().display();
@@ -145,7 +146,7 @@ impl Fabric {
 impl FabricHost {
     fn new(fabric: &Fabric, n: u8, provider: Ipv4Addr) -> Self {
         let space = Namespace::new(fabric.folder.path().join(format!("host{n}")));
-        fabric.cable(&space, &format!("h{n}"), provider);
+        fabric.plug(&space, &format!("h{n}"), provider);
         let pins = fabric.folder.path().join(format!("bpf{n}"));
         let filter = open(&space, &pins, provider);
         Self { space, provider, filter, policy: HostPolicy::default(), pins }
