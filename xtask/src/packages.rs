@@ -12,6 +12,8 @@ use std::process::Command;
 /// Everything but QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
+    // For the packet filter, when Wardian is built.
+    "clang",
     "cpio",
     "curl",
     "e2fsprogs",
@@ -20,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "iputils-ping",
     "isc-dhcp-client",
     "knot-dnsutils",
+    "libbpf-dev",
     "lz4",
     "mmdebstrap",
     "netcat-openbsd",
@@ -29,8 +32,9 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
 ];
 
-/// What only tests need. BIND is a service, which its package starts: nothing for a host that just runs Wardian.
-const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils"];
+/// What only tests need. BIND and Open vSwitch are services, which their packages start: nothing for a host that just runs
+/// Wardian.
+const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils", "ethtool", "openvswitch-switch", "tshark"];
 
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];

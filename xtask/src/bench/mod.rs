@@ -3,6 +3,7 @@
 
 mod bare;
 mod daemon;
+mod filter;
 mod live;
 mod up;
 
@@ -46,6 +47,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("clones and restores", live::clones),
     ("memory of many clones", live::memory),
     ("a daemon with 200 environments", daemon::with_200_environments),
+    ("traffic between hosts", filter::traffic_between_hosts),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {

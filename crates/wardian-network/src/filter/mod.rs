@@ -219,15 +219,14 @@ impl Filter {
     /// When the kernel refuses.
     pub fn counters(&self) -> Result<FilterCounters, FilterError> {
         let mut dropped = BTreeMap::new();
-        let drops: PerCpuArray<_, u64> =
-            self.map("drops").and_then(|map| PerCpuArray::try_from(map)).map_err(read("drops"))?;
+        let drops: PerCpuArray<_, u64> = self.map("drops").and_then(PerCpuArray::try_from).map_err(read("drops"))?;
         for (index, reason) in (0..).zip(Reason::ALL) {
             let counts = drops.get(&index, 0).map_err(read("drops"))?;
             dropped.insert(reason, counts.iter().sum());
         }
         let mut carried: BTreeMap<Vsid, Carried> = BTreeMap::new();
         let traffic: PerCpuHashMap<_, u32, [u64; 4]> =
-            self.map("traffic").and_then(|map| PerCpuHashMap::try_from(map)).map_err(read("traffic"))?;
+            self.map("traffic").and_then(PerCpuHashMap::try_from).map_err(read("traffic"))?;
         for entry in traffic.iter() {
             let (vsid, counts) = entry.map_err(read("traffic"))?;
             if let Ok(vsid) = Vsid::try_from(vsid) {

@@ -320,18 +320,25 @@ impl Running {
         Self(Some(child))
     }
 
-    /// Ends it and tells what it wrote.
-    pub fn stop(mut self) -> String {
+    /// Waits until it ends by itself, and tells what it wrote.
+    pub fn ends(mut self, limit: Duration) -> String {
         let mut child = self.0.take().unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT)
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + limit;
         while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
         let output = child.wait_with_output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// Ends it and tells what it wrote.
+    pub fn stop(mut self) -> String {
+        let child = self.0.take().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT)
+            .unwrap();
+        self.0 = Some(child);
+        self.ends(Duration::from_secs(2))
     }
 }
 

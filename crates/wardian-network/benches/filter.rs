@@ -1,0 +1,168 @@
+//! One stream, and requests with answers, between two hosts: through the filter, and through the kernel's VXLAN device with a
+//! bridge, in turns. Prints a line of JSON for each ratio. `cargo xtask bench` runs it; it needs root, and touches
+//! nothing outside of namespaces it makes.
+#![allow(missing_docs, unused_crate_dependencies)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use common::{
+    Namespace,
+    fabric::{Fabric, TestSwitch, subnet},
+};
+use wardian_plan::fabric::{Change, Encapsulation, Lookup, Subnet};
+
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 3;
+
+fn main() {
+    // `cargo test` runs benches too, to see that they can: not this one.
+    if !std::env::args().any(|word| word == "--bench") {
+        return;
+    }
+    let mut fabric = Fabric::new(2);
+    let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
+    let vxlan = tenant(&mut fabric, 5002, Encapsulation::Vxlan);
+    fabric.know(&[nvgre.subnet.clone(), vxlan.subnet.clone()]);
+    let kernel = kernel(&fabric);
+    let paths: [&[Namespace; 2]; 3] = [&nvgre.guests, &vxlan.guests, &kernel.guests];
+    let (mut streams, mut rates) = ([(); 3].map(|()| Vec::new()), [(); 3].map(|()| Vec::new()));
+    for _ in 0..ROUNDS {
+        for (path, (streams, rates)) in paths.iter().zip(streams.iter_mut().zip(&mut rates)) {
+            streams.push(stream(path));
+            rates.push(requests(path));
+        }
+    }
+    let [ours, vxlan, kernel] = streams.map(median);
+    eprintln!("Gb/s: NVGRE {ours:.2}, VXLAN {vxlan:.2}, the kernel's VXLAN {kernel:.2}");
+    told("nvgre-throughput", ours / kernel);
+    told("vxlan-throughput", vxlan / kernel);
+    let [ours, _, kernel] = rates.map(median);
+    eprintln!("requests/s: NVGRE {ours:.0}, the kernel's VXLAN {kernel:.0}");
+    told("nvgre-rr", ours / kernel);
+    // Much more to look up in.
+    let few: Vec<_> = (0..ROUNDS).map(|_| stream(&nvgre.guests)).collect();
+    fill(&mut fabric, &nvgre.subnet);
+    let many: Vec<_> = (0..ROUNDS).map(|_| stream(&nvgre.guests)).collect();
+    told("policy-100k", median(many) / median(few));
+}
+
+fn told(name: &str, value: f64) {
+    println!("{{\"name\": \"{name}\", \"value\": {value}}}");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Tenant {
+    subnet: Subnet,
+    _switches: [TestSwitch; 2],
+    guests: [Namespace; 2],
+}
+
+fn tenant(fabric: &mut Fabric, vsid: u32, encapsulation: Encapsulation) -> Tenant {
+    let subnet = subnet(vsid, vsid, encapsulation, 23, &[fabric.hosts[0].provider, fabric.hosts[1].provider]);
+    let switches = [0, 1].map(|host| fabric.switch(host, &format!("s{vsid}"), &subnet, None));
+    let guests =
+        [0, 1].map(|n| fabric.guest(&switches[n], &format!("{vsid}-{n}"), &subnet, &subnet.seats[n], "192.168.23.254"));
+    Tenant { subnet, _switches: switches, guests }
+}
+
+struct Kernel {
+    guests: [Namespace; 2],
+    _bridges: [Namespace; 2],
+}
+
+/// The peer: on each host a bridge and a VXLAN device in the host's namespace, which is where such devices are. Its port is
+/// another than the standard one, which is the filter's here.
+fn kernel(fabric: &Fabric) -> Kernel {
+    let mtu = Encapsulation::Vxlan.guest_mtu(1500);
+    let providers = [fabric.hosts[0].provider, fabric.hosts[1].provider];
+    let bridges = [0, 1].map(|n: usize| {
+        let (host, space) = (&fabric.hosts[n].space, Namespace::new(fabric.folder.path().join(format!("kernel-{n}"))));
+        space.run("ip link add br0 type bridge");
+        space.run("ip link set br0 up");
+        let (here, there) = (providers[n], providers[1 - n]);
+        // Made on the host, so that its envelopes go by the host's network; used in the switch's namespace, as ours.
+        host.run(&format!("ip link add vx0 mtu {mtu} type vxlan id 7 dstport 8472 local {here} remote {there}"));
+        host.run(&format!("ip link set vx0 netns {}", space.path().display()));
+        space.run("ip link set vx0 master br0 up");
+        space
+    });
+    let guests = [0, 1].map(|n: usize| {
+        let guest = Namespace::new(fabric.folder.path().join(format!("kernel-guest-{n}")));
+        let to = bridges[n].path().display();
+        guest.run("ip link set lo up");
+        guest.run(&format!("ip link add eth0 mtu {mtu} type veth peer name p0 netns {to}"));
+        bridges[n].run(&format!("ip link set p0 mtu {mtu} master br0 up"));
+        guest.run(&format!("ip address add 192.168.23.{}/24 dev eth0", n + 1));
+        guest.run("ip link set eth0 up");
+        guest
+    });
+    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "the kernel's VXLAN does not carry");
+    Kernel { guests, _bridges: bridges }
+}
+
+/// One TCP stream, in Gb/s.
+fn stream(guests: &[Namespace; 2]) -> f64 {
+    let _server = guests[1].start("iperf3 -s -1 -p 5201");
+    for _ in 0..50 {
+        let said = guests[0].attempt(&format!("iperf3 -c 192.168.23.2 -p 5201 -t {SECONDS} -J")).unwrap_or_default();
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        if let Some(rate) = said["end"]["sum_received"]["bits_per_second"].as_f64() {
+            return rate / 1e9;
+        }
+        // The server is not there yet.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("iperf3 does not get through");
+}
+
+/// Requests of one byte with answers of one byte, one after the other, in 1/s.
+fn requests(guests: &[Namespace; 2]) -> f64 {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        time::Instant,
+    };
+    let listener = guests[1].enter(|| TcpListener::bind(("0.0.0.0", 0)).unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() {
+            stream.write_all(&byte).unwrap();
+        }
+    });
+    let mut client = guests[0].enter(|| TcpStream::connect((Ipv4Addr::new(192, 168, 23, 2), port)).unwrap());
+    client.set_nodelay(true).unwrap();
+    let (began, mut count) = (Instant::now(), 0u32);
+    while began.elapsed() < Duration::from_secs(u64::from(SECONDS)) {
+        client.write_all(&[1]).unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        count += 1;
+    }
+    let rate = f64::from(count) / began.elapsed().as_secs_f64();
+    drop(client);
+    server.join().unwrap();
+    rate
+}
+
+/// Another hundred thousand machines in the subnet, on the other host.
+fn fill(fabric: &mut Fabric, subnet: &Subnet) {
+    for host in &mut fabric.hosts {
+        for number in 0..100_000u32 {
+            let lookup = Lookup {
+                mac: wardian_model::mac::MacAddress::local(0x1000_0000 + number),
+                provider: Ipv4Addr::new(10, 9, 9, 9),
+            };
+            let address = Ipv4Addr::from(0x0b00_0000 + number);
+            host.filter.apply(&Change::Know { vsid: subnet.vsid, address, lookup }).unwrap();
+        }
+    }
+}
