@@ -22,7 +22,8 @@ fn main() {
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
-    let mut fabric = Fabric::new(2);
+    // The two hosts that are in one physical subnet: a router made of namespaces would cut segments in software.
+    let mut fabric = Fabric::new(3);
     let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
     let vxlan = tenant(&mut fabric, 5002, Encapsulation::Vxlan);
     fabric.know(&[nvgre.subnet.clone(), vxlan.subnet.clone()]);
@@ -65,8 +66,8 @@ struct Tenant {
 }
 
 fn tenant(fabric: &mut Fabric, vsid: u32, encapsulation: Encapsulation) -> Tenant {
-    let subnet = subnet(vsid, vsid, encapsulation, 23, &[fabric.hosts[0].provider, fabric.hosts[1].provider]);
-    let switches = [0, 1].map(|host| fabric.switch(host, &format!("s{vsid}"), &subnet, None));
+    let subnet = subnet(vsid, vsid, encapsulation, 23, &[fabric.hosts[1].provider, fabric.hosts[2].provider]);
+    let switches = [0, 1].map(|host| fabric.switch(host + 1, &format!("s{vsid}"), &subnet, None));
     let guests =
         [0, 1].map(|n| fabric.guest(&switches[n], &format!("{vsid}-{n}"), &subnet, &subnet.seats[n], "192.168.23.254"));
     Tenant { subnet, _switches: switches, guests }
@@ -81,9 +82,10 @@ struct Kernel {
 /// another than the standard one, which is the filter's here.
 fn kernel(fabric: &Fabric) -> Kernel {
     let mtu = Encapsulation::Vxlan.guest_mtu(1500);
-    let providers = [fabric.hosts[0].provider, fabric.hosts[1].provider];
+    let providers = [fabric.hosts[1].provider, fabric.hosts[2].provider];
     let bridges = [0, 1].map(|n: usize| {
-        let (host, space) = (&fabric.hosts[n].space, Namespace::new(fabric.folder.path().join(format!("kernel-{n}"))));
+        let (host, space) =
+            (&fabric.hosts[n + 1].space, Namespace::new(fabric.folder.path().join(format!("kernel-{n}"))));
         space.run("ip link add br0 type bridge");
         space.run("ip link set br0 up");
         let (here, there) = (providers[n], providers[1 - n]);
