@@ -1,5 +1,5 @@
-//! One stream, and requests with answers, between two hosts: through the filter, and through the kernel's VXLAN device with a
-//! bridge, in turns. Prints a line of JSON for each ratio. `cargo xtask bench` runs it; it needs root, and touches
+//! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with a
+//! bridge, and through bridges alone, in turns. Prints a line of JSON for each ratio. `cargo xtask bench` runs it; it needs root, and touches
 //! nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
@@ -26,23 +26,31 @@ fn main() {
     let mut fabric = Fabric::new(3);
     let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
     let vxlan = tenant(&mut fabric, 5002, Encapsulation::Vxlan);
-    fabric.know(&[nvgre.subnet.clone(), vxlan.subnet.clone()]);
-    let kernel = kernel(&fabric);
-    let paths: [&[Namespace; 2]; 3] = [&nvgre.guests, &vxlan.guests, &kernel.guests];
-    let (mut streams, mut rates) = ([(); 3].map(|()| Vec::new()), [(); 3].map(|()| Vec::new()));
+    let rewrite = tenant(&mut fabric, 5003, Encapsulation::IpRewrite);
+    fabric.know(&[nvgre.subnet.clone(), vxlan.subnet.clone(), rewrite.subnet.clone()]);
+    let (kernel, plain) = (kernel(&fabric), plain(&fabric));
+    let paths = [&nvgre.guests, &vxlan.guests, &rewrite.guests, &kernel.guests, &plain.guests];
+    let (mut streams, mut rates) = ([(); 5].map(|()| Vec::new()), [(); 5].map(|()| Vec::new()));
     for _ in 0..ROUNDS {
         for (path, (streams, rates)) in paths.iter().zip(streams.iter_mut().zip(&mut rates)) {
             streams.push(stream(path));
             rates.push(requests(path));
         }
     }
-    let [ours, vxlan, kernel] = streams.map(median);
-    eprintln!("Gb/s: NVGRE {ours:.2}, VXLAN {vxlan:.2}, the kernel's VXLAN {kernel:.2}");
+    let all = |unit: &str, [ours, vxlan, rewrite, kernel, plain]: [f64; 5]| {
+        eprintln!(
+            "{unit}: NVGRE {ours:.2}, VXLAN {vxlan:.2}, IP rewrite {rewrite:.2}, the kernel's VXLAN {kernel:.2}, bridges {plain:.2}"
+        );
+    };
+    let [ours, vxlan, rewritten, kernel, plain] = streams.map(median);
+    all("Gb/s", [ours, vxlan, rewritten, kernel, plain]);
     told("nvgre-throughput", ours / kernel);
     told("vxlan-throughput", vxlan / kernel);
-    let [ours, _, kernel] = rates.map(median);
-    eprintln!("requests/s: NVGRE {ours:.0}, the kernel's VXLAN {kernel:.0}");
+    told("rewrite-throughput", rewritten / plain);
+    let [ours, vxlan, rewritten, kernel, plain] = rates.map(median);
+    all("requests/s", [ours, vxlan, rewritten, kernel, plain]);
     told("nvgre-rr", ours / kernel);
+    told("rewrite-rr", rewritten / plain);
     // Much more to look up in.
     let few: Vec<_> = (0..ROUNDS).map(|_| stream(&nvgre.guests)).collect();
     fill(&mut fabric, &nvgre.subnet);
@@ -73,14 +81,14 @@ fn tenant(fabric: &mut Fabric, vsid: u32, encapsulation: Encapsulation) -> Tenan
     Tenant { subnet, _switches: switches, guests }
 }
 
-struct Kernel {
+struct Peer {
     guests: [Namespace; 2],
-    _bridges: [Namespace; 2],
+    _between: Vec<Namespace>,
 }
 
 /// The peer: on each host a bridge and a VXLAN device in the host's namespace, which is where such devices are. Its port is
 /// another than the standard one, which is the filter's here.
-fn kernel(fabric: &Fabric) -> Kernel {
+fn kernel(fabric: &Fabric) -> Peer {
     let mtu = Encapsulation::Vxlan.guest_mtu(1500);
     let providers = [fabric.hosts[1].provider, fabric.hosts[2].provider];
     let bridges = [0, 1].map(|n: usize| {
@@ -95,18 +103,42 @@ fn kernel(fabric: &Fabric) -> Kernel {
         space.run("ip link set vx0 master br0 up");
         space
     });
-    let guests = [0, 1].map(|n: usize| {
-        let guest = Namespace::new(fabric.folder.path().join(format!("kernel-guest-{n}")));
-        let to = bridges[n].path().display();
-        guest.run("ip link set lo up");
-        guest.run(&format!("ip link add eth0 mtu {mtu} type veth peer name p0 netns {to}"));
-        bridges[n].run(&format!("ip link set p0 mtu {mtu} master br0 up"));
-        guest.run(&format!("ip address add 192.168.23.{}/24 dev eth0", n + 1));
-        guest.run("ip link set eth0 up");
+    let guests = [0, 1].map(|n: usize| guest(fabric, "kernel", n, &bridges[n], mtu));
+    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "the kernel's VXLAN does not carry");
+    Peer { guests, _between: bridges.into() }
+}
+
+/// The other peer: the same path with bridges alone.
+fn plain(fabric: &Fabric) -> Peer {
+    let mut between = Vec::new();
+    let guests = [0, 1].map(|n: u8| {
+        let host = fabric.stranger(&format!("plain{n}"), Ipv4Addr::new(10, 2, 0, 90 + n));
+        let switch = Namespace::new(fabric.folder.path().join(format!("plain-switch-{n}")));
+        for space in [&host, &switch] {
+            space.run("ip link add br0 type bridge");
+            space.run("ip link set br0 up");
+        }
+        host.run("ip link set eth0 master br0");
+        switch.run(&format!("ip link add up0 type veth peer name w0 netns {}", host.path().display()));
+        switch.run("ip link set up0 master br0 up");
+        host.run("ip link set w0 master br0 up");
+        let guest = guest(fabric, "plain", usize::from(n), &switch, 1500);
+        between.extend([host, switch]);
         guest
     });
-    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "the kernel's VXLAN does not carry");
-    Kernel { guests, _bridges: bridges }
+    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "bridges do not carry");
+    Peer { guests, _between: between }
+}
+
+/// A guest at `br0` of a switch.
+fn guest(fabric: &Fabric, name: &str, n: usize, switch: &Namespace, mtu: u16) -> Namespace {
+    let guest = Namespace::new(fabric.folder.path().join(format!("{name}-guest-{n}")));
+    guest.run("ip link set lo up");
+    guest.run(&format!("ip link add eth0 mtu {mtu} type veth peer name p0 netns {}", switch.path().display()));
+    switch.run(&format!("ip link set p0 mtu {mtu} master br0 up"));
+    guest.run(&format!("ip address add 192.168.23.{}/24 dev eth0", n + 1));
+    guest.run("ip link set eth0 up");
+    guest
 }
 
 /// One TCP stream, in Gb/s.
@@ -162,6 +194,7 @@ fn fill(fabric: &mut Fabric, subnet: &Subnet) {
             let lookup = Lookup {
                 mac: wardian_model::mac::MacAddress::local(0x1000_0000 + number),
                 provider: Ipv4Addr::new(10, 9, 9, 9),
+                rewrite: None,
             };
             let address = Ipv4Addr::from(0x0b00_0000 + number);
             host.filter.apply(&Change::Know { vsid: subnet.vsid, address, lookup }).unwrap();

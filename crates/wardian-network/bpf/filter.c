@@ -1,7 +1,7 @@
 /* The filter: under the switches of one host, between them and the physical network.
  *
  * `leave` sits where frames come out of a switch: it answers ARP, and sends each frame to the host its receiver is on, in
- * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348). `arrive` sits where envelopes come in: it takes frames out that the
+ * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348), or with other addresses (IP rewrite). `arrive` sits where envelopes come in: it takes frames out that the
  * tables allow, and gives them to the switch. What is not ours goes on as if there were no filter.
  *
  * IPv4 and ARP only: nothing else is carried between hosts. */
@@ -17,6 +17,7 @@
 
 #include "tables.h"
 #include "frames.h"
+#include "rewrite.h"
 
 /* The next program at the same place, or the kernel itself (TCX_NEXT). */
 #define NOT_OURS (-1)
@@ -40,9 +41,16 @@ static __always_inline struct carried *carried(__u32 vsid)
 }
 
 /* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it. */
+static const __u8 gateway[ETH_ALEN] = { 0x02, 0x57, 0x7f, 0xff, 0xff, 0xff };
+
 static __always_inline int is_gateway(const __u8 *mac)
 {
-	return mac[0] == 0x02 && mac[1] == 0x57 && mac[2] == 0x7f && mac[3] == 0xff && mac[4] == 0xff && mac[5] == 0xff;
+	/* One by one: clang would call a function that is not there. */
+	int same = 1;
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++)
+		same &= mac[i] == gateway[i];
+	return same;
 }
 
 static __always_inline struct station *station_of(__u32 vsid, const __u8 *mac)
@@ -166,6 +174,25 @@ int leave(struct __sk_buff *skb)
 		return drop(FORGED_ADDRESS);
 	struct carried *sum = carried(vsid);
 	__u32 length = skb->len;
+	if (port->encapsulation == IP_REWRITE) {
+		__be32 source = outside_of(port->domain, frame->ip.saddr);
+		__be32 target = outside_of(port->domain, frame->ip.daddr);
+		if (frame->ether.h_dest[0] & 1)
+			return drop(NOT_CARRIED);
+		if (!source)
+			return drop(FORGED_ADDRESS);
+		if (!target)
+			return drop(UNKNOWN_DESTINATION);
+		if (!skb->gso_size && length - ETH_HLEN > port->mtu)
+			return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
+		if (rewrite_out(skb, port->domain, source, target))
+			return drop(MALFORMED);
+		if (sum) {
+			sum->packets_out += 1;
+			sum->bytes_out += length;
+		}
+		return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
+	}
 	if (frame->ether.h_dest[0] & 1) {
 		if (length - ETH_HLEN > port->mtu)
 			return drop(TOO_BIG);
@@ -238,15 +265,54 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 	return bpf_redirect(*device, 0);
 }
 
+/* A packet for the provider address of a machine that is here. */
+static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __be32 sender)
+{
+	struct owner *from = bpf_map_lookup_elem(&owners, &sender);
+	if (!from || from->domain != to->domain)
+		return drop(UNKNOWN_SENDER);
+	__u32 vsid = to->vsid;
+	__u32 *device = bpf_map_lookup_elem(&switches, &vsid);
+	if (!device)
+		return drop(NO_SWITCH);
+	struct port *port = bpf_map_lookup_elem(&ports, device);
+	if (!port)
+		return drop(NO_PORT);
+	if (port->encapsulation != IP_REWRITE)
+		return drop(WRONG_ENCAPSULATION);
+	/* Who runs here does not come from elsewhere. */
+	if (from->provider == port->here)
+		return drop(FORGED_ADDRESS);
+	struct ethhdr ether = { .h_proto = bpf_htons(ETH_P_IP) };
+	__builtin_memcpy(ether.h_dest, to->mac, ETH_ALEN);
+	if (from->vsid == vsid)
+		__builtin_memcpy(ether.h_source, from->mac, ETH_ALEN);
+	else
+		__builtin_memcpy(ether.h_source, gateway, ETH_ALEN);
+	if (rewrite_in(skb, to->domain, from->address, to->address))
+		return drop(MALFORMED);
+	if (bpf_skb_store_bytes(skb, 0, &ether, sizeof(ether), 0))
+		return drop(MALFORMED);
+	struct carried *sum = carried(vsid);
+	if (sum) {
+		sum->packets_in += 1;
+		sum->bytes_in += skb->len;
+	}
+	return bpf_redirect(*device, 0);
+}
+
 SEC("classifier")
 int arrive(struct __sk_buff *skb)
 {
 	struct outer_frame outer;
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))
 		return NOT_OURS;
+	__be32 to = outer.ip.daddr;
+	struct owner *owner = bpf_map_lookup_elem(&owners, &to);
+	if (owner)
+		return give_back(skb, owner, outer.ip.saddr);
 	if (outer.ip.protocol != IPPROTO_GRE && outer.ip.protocol != IPPROTO_UDP)
 		return NOT_OURS;
-	__be32 to = outer.ip.daddr;
 	if (!bpf_map_lookup_elem(&own, &to))
 		return NOT_OURS;
 	/* Envelopes are never cut into pieces, and carry no options. */

@@ -13,6 +13,7 @@ struct port {
 	__u16 mtu;      /* the largest IP packet of a guest that fits */
 	__u8 encapsulation;
 	__u8 unused;
+	__u32 domain; /* the routing domain of the subnet */
 };
 
 struct station_key {
@@ -51,7 +52,21 @@ struct carried {
 	__u64 packets_out, bytes_out, packets_in, bytes_in;
 };
 
-enum encapsulation { NVGRE = 1, VXLAN = 2 };
+/* Whose the provider address of one machine is (IP rewrite). */
+struct owner {
+	__u32 domain, vsid;
+	__be32 address;
+	__be32 provider;
+	__u8 mac[6];
+	__u16 unused;
+};
+
+struct inside_key {
+	__u32 domain;
+	__be32 address;
+};
+
+enum encapsulation { NVGRE = 1, VXLAN = 2, IP_REWRITE = 3 };
 
 enum reason {
 	NO_PORT,
@@ -65,6 +80,7 @@ enum reason {
 	UNKNOWN_SENDER,
 	WRONG_ENCAPSULATION,
 	MALFORMED,
+	NOT_CARRIED,
 	REASONS,
 };
 
@@ -93,6 +109,8 @@ SPARSE_TABLE(stations, STATIONS, struct station_key, struct station);
 SPARSE_TABLE(addresses, STATIONS, struct address_key, struct address);
 SPARSE_TABLE(peers, PEERS, struct peer_key, __u8);
 SPARSE_TABLE(floods, SWITCHES, __u32, struct flood);
+SPARSE_TABLE(owners, STATIONS, __be32, struct owner);      /* by the machine's provider address */
+SPARSE_TABLE(outsides, STATIONS, struct inside_key, __be32); /* a machine's provider address */
 SPARSE_TABLE(own, 64, __be32, __u8);                     /* this host's provider addresses */
 
 TABLE(drops, BPF_MAP_TYPE_PERCPU_ARRAY, REASONS, __u32, __u64);

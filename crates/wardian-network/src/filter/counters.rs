@@ -29,11 +29,13 @@ pub enum Reason {
     WrongEncapsulation,
     /// It is cut off, or makes no sense.
     Malformed,
+    /// It is a broadcast, and addresses are rewritten there.
+    NotCarried,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPort,
         Self::NoSwitch,
         Self::Tagged,
@@ -45,6 +47,7 @@ impl Reason {
         Self::UnknownSender,
         Self::WrongEncapsulation,
         Self::Malformed,
+        Self::NotCarried,
     ];
 }
 

@@ -87,6 +87,8 @@ pub enum FilterError {
 pub struct Uplink {
     /// The subnet.
     pub vsid: Vsid,
+    /// Its routing domain.
+    pub domain: u32,
     /// The host's end of the uplink.
     pub device: String,
     /// The device towards the other hosts.
@@ -147,7 +149,7 @@ impl Filter {
     /// When the kernel refuses, or there is no such device.
     pub fn connect(&mut self, uplink: &Uplink) -> Result<(), FilterError> {
         let (device, underlay) = (index(&uplink.device)?, index(&uplink.underlay)?);
-        let port = tables::port(uplink.vsid, underlay, uplink.here, uplink.mtu, uplink.encapsulation);
+        let port = tables::port(uplink, underlay);
         self.put("ports", device, port)?;
         self.put("switches", uplink.vsid.number(), device)?;
         self.attach(Side::Leave, &uplink.device)
@@ -176,6 +178,10 @@ impl Filter {
         match change {
             Change::Know { vsid, address, lookup } => self.know(*vsid, *address, lookup),
             Change::Forget { vsid, address, was } => {
+                if let Some(rewrite) = was.rewrite {
+                    self.remove::<_, tables::OwnerValue>("owners", rewrite.address.octets())?;
+                    self.remove::<_, [u8; 4]>("outsides", tables::inside_key(rewrite.domain, *address))?;
+                }
                 self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, was.mac))?;
                 self.remove::<_, tables::AddressValue>("addresses", tables::address_key(*vsid, *address))
             }
@@ -188,6 +194,11 @@ impl Filter {
     }
 
     fn know(&mut self, vsid: Vsid, address: Ipv4Addr, lookup: &Lookup) -> Result<(), FilterError> {
+        if let Some(rewrite) = lookup.rewrite {
+            let own = rewrite.address.octets();
+            self.put("owners", own, tables::owner(vsid, address, lookup, rewrite))?;
+            self.put("outsides", tables::inside_key(rewrite.domain, address), own)?;
+        }
         self.put("stations", tables::station_key(vsid, lookup.mac), tables::station(address, lookup))?;
         self.put("addresses", tables::address_key(vsid, address), tables::address(lookup))
     }

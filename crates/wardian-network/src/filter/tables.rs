@@ -2,13 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use super::Uplink;
 use wardian_model::{mac::MacAddress, vsid::Vsid};
-use wardian_plan::fabric::{Encapsulation, Lookup};
+use wardian_plan::fabric::{Encapsulation, Lookup, Rewrite};
 
 /// How many hosts a broadcast reaches besides its own.
 pub(super) const MOST_FLOODED: usize = 32;
 
-pub(super) type PortValue = [u8; 16];
+pub(super) type PortValue = [u8; 20];
+pub(super) type OwnerValue = [u8; 24];
+pub(super) type InsideKey = [u8; 8];
 pub(super) type StationKey = [u8; 12];
 pub(super) type StationValue = [u8; 8];
 pub(super) type AddressKey = [u8; 8];
@@ -16,12 +19,36 @@ pub(super) type AddressValue = [u8; 12];
 pub(super) type PeerKey = [u8; 8];
 pub(super) type FloodValue = [u8; 4 + 4 * MOST_FLOODED];
 
-pub(super) fn port(vsid: Vsid, underlay: u32, here: Ipv4Addr, mtu: u16, encapsulation: Encapsulation) -> PortValue {
-    let kind = match encapsulation {
+pub(super) fn port(uplink: &Uplink, underlay: u32) -> PortValue {
+    let kind = match uplink.encapsulation {
         Encapsulation::Nvgre => 1,
         Encapsulation::Vxlan => 2,
+        Encapsulation::IpRewrite => 3,
     };
-    joined(&[&number(vsid), &underlay.to_ne_bytes(), &here.octets(), &mtu.to_ne_bytes(), &[kind, 0]])
+    joined(&[
+        &number(uplink.vsid),
+        &underlay.to_ne_bytes(),
+        &uplink.here.octets(),
+        &uplink.mtu.to_ne_bytes(),
+        &[kind, 0],
+        &uplink.domain.to_ne_bytes(),
+    ])
+}
+
+/// What is behind a machine's own provider address.
+pub(super) fn owner(vsid: Vsid, address: Ipv4Addr, lookup: &Lookup, rewrite: Rewrite) -> OwnerValue {
+    joined(&[
+        &rewrite.domain.to_ne_bytes(),
+        &number(vsid),
+        &address.octets(),
+        &lookup.provider.octets(),
+        &lookup.mac.bytes(),
+        &[0; 2],
+    ])
+}
+
+pub(super) fn inside_key(domain: u32, address: Ipv4Addr) -> InsideKey {
+    joined(&[&domain.to_ne_bytes(), &address.octets()])
 }
 
 pub(super) fn station_key(vsid: Vsid, mac: MacAddress) -> StationKey {
@@ -75,11 +102,21 @@ mod tests {
     #[test]
     fn a_value_is_laid_out_as_the_filter_reads_it() {
         let (vsid, here) = (Vsid::try_from(0x1234).unwrap(), Ipv4Addr::new(10, 1, 0, 1));
-        let value = port(vsid, 7, here, 1458, Encapsulation::Vxlan);
+        let uplink = Uplink {
+            vsid,
+            domain: 9,
+            device: "w1".to_owned(),
+            underlay: "eth0".to_owned(),
+            here,
+            encapsulation: Encapsulation::Vxlan,
+            mtu: 1458,
+        };
+        let value = port(&uplink, 7);
         assert_eq!(value[..4], 0x1234u32.to_ne_bytes());
         assert_eq!(value[8..12], [10, 1, 0, 1]);
         assert_eq!((&value[12..14], value[14]), (&1458u16.to_ne_bytes()[..], 2));
-        let lookup = Lookup { mac: MacAddress::local(1), provider: here };
+        assert_eq!(value[16..], 9u32.to_ne_bytes());
+        let lookup = Lookup { mac: MacAddress::local(1), provider: here, rewrite: None };
         assert_eq!(station_key(vsid, lookup.mac)[4..], [0x02, 0x57, 0, 0, 0, 1, 0, 0]);
         assert_eq!(address(&lookup)[..10], [10, 1, 0, 1, 0x02, 0x57, 0, 0, 0, 1]);
     }

@@ -13,7 +13,7 @@ use super::Namespace;
 /// What the physical network takes.
 pub const UNDERLAY_MTU: u16 = 1500;
 
-/// The physical network: `hosts[0]` alone in 10.1.0.0/24, all others in 10.2.0.0/24.
+/// The physical network: `hosts[0]` alone in 10.1.0.0/16, all others in 10.2.0.0/16.
 pub struct Fabric {
     pub router: Namespace,
     pub hosts: Vec<FabricHost>,
@@ -42,7 +42,7 @@ impl Fabric {
         router.run("ip link set lo up");
         for subnet in [1, 2] {
             router.run(&format!("ip link add lan{subnet} type bridge"));
-            router.run(&format!("ip address add 10.{subnet}.0.254/24 dev lan{subnet}"));
+            router.run(&format!("ip address add 10.{subnet}.0.254/16 dev lan{subnet}"));
             router.run(&format!("ip link set lan{subnet} up"));
         }
         let mut fabric = Self { router, hosts: Vec::new(), folder };
@@ -69,7 +69,7 @@ impl Fabric {
             "ip link add eth0 mtu {UNDERLAY_MTU} type veth peer name {name} mtu {UNDERLAY_MTU} netns {to}"
         ));
         self.router.run(&format!("ip link set {name} master lan{subnet} up"));
-        space.run(&format!("ip address add {address}/24 dev eth0"));
+        space.run(&format!("ip address add {address}/16 dev eth0"));
         space.run("ip link set eth0 up");
         space.run(&format!("ip route add default via 10.{subnet}.0.254"));
     }
@@ -78,6 +78,12 @@ impl Fabric {
     pub fn know(&mut self, subnets: &[Subnet]) {
         for host in &mut self.hosts {
             let wanted = compile(host.provider, subnets);
+            // The host answers for its machines' own provider addresses.
+            for lookup in wanted.lookups.values().filter(|lookup| lookup.provider == host.provider) {
+                if let Some(rewrite) = lookup.rewrite {
+                    host.space.run(&format!("ip address replace {}/16 dev eth0", rewrite.address));
+                }
+            }
             for change in difference(&host.policy, &wanted) {
                 host.filter.apply(&change).unwrap();
             }
@@ -112,6 +118,7 @@ impl Fabric {
         host.space.run(&format!("ip link set w{vsid} up"));
         let uplink = Uplink {
             vsid,
+            domain: subnet.domain,
             device: format!("w{vsid}"),
             underlay: "eth0".to_owned(),
             here: host.provider,
@@ -178,12 +185,19 @@ impl Drop for FabricHost {
     }
 }
 
+/// Another one in the physical subnet of a host: 10.SUBNET.(100 + DOMAIN).N.
+fn own_provider(domain: u32, provider: Ipv4Addr, n: u8) -> Ipv4Addr {
+    let [a, subnet, ..] = provider.octets();
+    Ipv4Addr::new(a, subnet, 100 + u8::try_from(domain).unwrap_or_default(), n)
+}
+
 /// A subnet whose machine `n` (from 1 on) is 192.168.23.n and has the MAC of that number, on the host of that place.
 pub fn subnet(vsid: u32, domain: u32, encapsulation: Encapsulation, third: u8, hosts: &[Ipv4Addr]) -> Subnet {
     let seat = |(n, provider): (u8, &Ipv4Addr)| Seat {
         address: Ipv4Addr::new(192, 168, third, n),
         mac: MacAddress::local(u32::from(third) << 8 | u32::from(n)),
         provider: *provider,
+        own: Some(own_provider(domain, *provider, n)),
     };
     let seats = (1..).zip(hosts).map(seat).collect();
     Subnet { vsid: Vsid::try_from(vsid).unwrap(), domain, encapsulation, seats }

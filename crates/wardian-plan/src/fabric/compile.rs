@@ -7,7 +7,7 @@ use std::{
 
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 
-use super::{Encapsulation, HostPolicy, Lookup, Switch};
+use super::{Encapsulation, HostPolicy, Lookup, Rewrite, Switch};
 
 /// A virtual subnet, as the whole cluster sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Seat {
     pub mac: MacAddress,
     /// The provider address of its host.
     pub provider: Ipv4Addr,
+    /// Its own provider address. Used where addresses are rewritten; without it, nobody elsewhere reaches the machine then.
+    pub own: Option<Ipv4Addr>,
 }
 
 /// What the filter of the host with the provider address `here` shall know.
@@ -47,9 +49,13 @@ pub fn compile(here: Ipv4Addr, subnets: &[Subnet]) -> HostPolicy {
     for subnet in subnets {
         let Some(hosts) = hosts.get(&subnet.domain).filter(|hosts| hosts.contains(&here)) else { continue };
         let peers = hosts.iter().copied().filter(|host| *host != here).collect();
-        policy.switches.insert(subnet.vsid, Switch { encapsulation: subnet.encapsulation, peers });
+        policy
+            .switches
+            .insert(subnet.vsid, Switch { domain: subnet.domain, encapsulation: subnet.encapsulation, peers });
         let lookups = subnet.seats.iter().map(|seat| {
-            let lookup = Lookup { mac: seat.mac, provider: seat.provider };
+            let own = seat.own.filter(|_| subnet.encapsulation == Encapsulation::IpRewrite);
+            let rewrite = own.map(|address| Rewrite { address, domain: subnet.domain });
+            let lookup = Lookup { mac: seat.mac, provider: seat.provider, rewrite };
             ((subnet.vsid, seat.address), lookup)
         });
         policy.lookups.extend(lookups);
@@ -70,6 +76,7 @@ mod tests {
             address: Ipv4Addr::new(192, 168, 23, number),
             mac: MacAddress::local(u32::from(number)),
             provider,
+            own: None,
         };
         Subnet {
             vsid: Vsid::try_from(vsid).unwrap(),

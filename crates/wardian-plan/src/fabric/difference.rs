@@ -46,7 +46,7 @@ pub enum Change {
 /// What leads from one policy to another: nothing for what is the same in both.
 ///
 /// What is forbidden from now on goes first. A machine that only moves is never unknown in between: its record is
-/// overwritten, unless its hardware address is another.
+/// overwritten, unless its hardware address or its own provider address is another.
 #[must_use]
 pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -56,7 +56,7 @@ pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
         }
     }
     for (&(vsid, address), &was) in &from.lookups {
-        if to.lookups.get(&(vsid, address)).is_none_or(|now| now.mac != was.mac) {
+        if to.lookups.get(&(vsid, address)).is_none_or(|now| now.mac != was.mac || now.rewrite != was.rewrite) {
             changes.push(Change::Forget { vsid, address, was });
         }
     }
@@ -101,13 +101,14 @@ mod tests {
             address: Ipv4Addr::new(10, 0, 0, address),
             mac: MacAddress::local(mac),
             provider: Ipv4Addr::new(172, 16, 0, host),
+            own: Some(Ipv4Addr::new(172, 17, host, address)),
         });
         let seats = prop::collection::vec(seat, 0..6);
         prop::collection::vec((0u32..3, seats), 0..5).prop_map(|all| {
             let subnet = |(number, (domain, seats)): (usize, (u32, Vec<Seat>))| Subnet {
                 vsid: Vsid::try_from(5000 + u32::try_from(number).unwrap()).unwrap(),
                 domain,
-                encapsulation: Encapsulation::Nvgre,
+                encapsulation: if number == 0 { Encapsulation::IpRewrite } else { Encapsulation::Nvgre },
                 seats,
             };
             all.into_iter().enumerate().map(subnet).collect()

@@ -25,15 +25,20 @@ pub enum Encapsulation {
     Nvgre,
     /// RFC 7348.
     Vxlan,
+    /// No envelope: each machine has a provider address of its own, which stands in the place of its customer address
+    /// between hosts. Only IPv4 unicast travels so.
+    IpRewrite,
 }
 
 impl Encapsulation {
-    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header.
+    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header, where
+    /// there is an envelope.
     #[must_use]
     pub const fn overhead(self) -> u16 {
         match self {
             Self::Nvgre => 20 + 8 + 14,
             Self::Vxlan => 20 + 8 + 8 + 14,
+            Self::IpRewrite => 0,
         }
     }
 
@@ -56,6 +61,8 @@ pub struct HostPolicy {
 /// A subnet, as one host sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Switch {
+    /// Its routing domain.
+    pub domain: u32,
     /// How its frames travel.
     pub encapsulation: Encapsulation,
     /// The provider addresses of the other hosts that have a switch of it. Broadcasts go to each; frames are taken from
@@ -70,4 +77,15 @@ pub struct Lookup {
     pub mac: MacAddress,
     /// The provider address of its host.
     pub provider: Ipv4Addr,
+    /// What stands for it between hosts, where addresses are rewritten.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// A machine's own provider address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The routing domain of its subnet, in which its customer address is one machine's.
+    pub domain: u32,
 }
