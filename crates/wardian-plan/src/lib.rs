@@ -6,7 +6,8 @@
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
-//! * [`disks`]: which layers nobody needs any more.
+//! * [`disks`]: which layers nobody needs any more;
+//! * [`placement`]: which host each machine goes to.
 
 pub mod alias;
 pub mod allocate;
@@ -15,3 +16,4 @@ pub mod customize;
 pub mod disks;
 pub mod lifecycle;
 pub mod network;
+pub mod placement;
