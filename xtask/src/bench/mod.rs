@@ -4,12 +4,14 @@
 mod bare;
 mod daemon;
 mod live;
+mod place;
 mod up;
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};
 use anyhow::{Result, bail};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// One measured promise.
 #[derive(Debug, Serialize)]
@@ -36,16 +38,22 @@ impl Measured {
     }
 }
 
-/// A bench measures on a fresh host, so that one does not heat the other's caches.
-type Bench = fn(&Lab) -> Result<Vec<Measured>>;
+/// What a bench measures on.
+enum Bench {
+    /// A fresh host with a daemon, so that one does not heat the other's caches.
+    Host(fn(&Lab) -> Result<Vec<Measured>>),
+    /// Functions alone: no host is needed, and no image.
+    Pure(fn() -> Result<Vec<Measured>>),
+}
 
 const BENCHES: &[(&str, Bench)] = &[
-    ("one machine against bare QEMU", up::one_against_bare_qemu),
-    ("ten equal environments at once", up::ten_equal_at_once),
-    ("pauses of running machines", live::pauses),
-    ("clones and restores", live::clones),
-    ("memory of many clones", live::memory),
-    ("a daemon with 200 environments", daemon::with_200_environments),
+    ("one machine against bare QEMU", Bench::Host(up::one_against_bare_qemu)),
+    ("ten equal environments at once", Bench::Host(up::ten_equal_at_once)),
+    ("pauses of running machines", Bench::Host(live::pauses)),
+    ("clones and restores", Bench::Host(live::clones)),
+    ("memory of many clones", Bench::Host(live::memory)),
+    ("a daemon with 200 environments", Bench::Host(daemon::with_200_environments)),
+    ("placement of 10,000 machines", Bench::Pure(place::ten_thousand)),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -57,15 +65,22 @@ fn median(mut values: Vec<f64>) -> f64 {
 ///
 /// With `only`, just the benches whose title contains that.
 pub(crate) fn run(json: bool, only: Option<&str>) -> Result<()> {
-    packages::ensure()?;
-    let binary = tests::build_release()?;
-    images::build(images::Which::Micro)?;
+    let chosen: Vec<_> = BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))).collect();
+    let mut binary = PathBuf::new();
+    if chosen.iter().any(|(_, bench)| matches!(bench, Bench::Host(_))) {
+        packages::ensure()?;
+        binary = tests::build_release()?;
+        images::build(images::Which::Micro)?;
+    }
     let (mut all, mut failed) = (Vec::new(), Vec::new());
-    for (title, bench) in BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))) {
-        let measured = run::timed(title, || {
-            let lab = Lab::start("bench", binary.clone())?;
-            lab.import("micro")?;
-            bench(&lab)
+    for (title, bench) in chosen {
+        let measured = run::timed(title, || match bench {
+            Bench::Host(bench) => {
+                let lab = Lab::start("bench", binary.clone())?;
+                lab.import("micro")?;
+                bench(&lab)
+            }
+            Bench::Pure(bench) => bench(),
         });
         Lab::check_interrupt()?;
         match measured {
