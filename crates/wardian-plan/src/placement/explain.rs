@@ -1,6 +1,9 @@
 //! Why a machine is placed where it is: what each host was to it when that was decided.
 //!
-//! Found from the rules and the names of machines, and not from the units by which hosts were chosen: so each checks the other.
+//! Found from the rules and the names of machines, and not from the units by which hosts were chosen: so each checks
+//! the other.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wardian_model::{
     name::{HostName, MachineName},
@@ -100,7 +103,7 @@ pub(super) fn decisions<'a>(
     for step in steps {
         let names = names(wanted, &step.machines);
         let stays = step.why == Why::Stays;
-        let view = View { cluster: &cluster, wanted, homes: &homes, machines: &names, need: step.need };
+        let view = View::new(&cluster, wanted, &homes, &names, step.need);
         let own = hosts.get(cluster.name(step.host)).filter(|_| !stays);
         debug_assert!(own.is_none_or(|host| view.obstacles(step.host, host).is_empty()), "{names:?} can't go there");
         let others = cluster.ledger.hosts().zip(hosts.values()).filter(|(host, _)| *host != step.host && !stays);
@@ -140,16 +143,61 @@ pub(super) fn names<'a>(wanted: &'a Wanted, machines: &[usize]) -> Vec<&'a Machi
     machines.iter().filter_map(|at| wanted.machines.get_index(*at)).map(|(name, _)| name).collect()
 }
 
-/// Machines that go to one host, and the hosts as they are.
+/// Machines that go to one host, and what others of their environment say about where: found once for all hosts.
 pub(super) struct View<'a> {
-    pub(super) cluster: &'a Cluster<'a>,
-    pub(super) wanted: &'a Wanted,
-    pub(super) homes: &'a [HostIndex],
-    pub(super) machines: &'a [&'a MachineName],
-    pub(super) need: Need,
+    cluster: &'a Cluster<'a>,
+    wanted: &'a Wanted,
+    need: Need,
+    /// Who is there that one of them must be apart from, by host.
+    apart: BTreeMap<HostIndex, Vec<Obstacle>>,
+    /// Who has a host that one of them must be with: the machine, the other, and where that is.
+    with: Vec<(&'a MachineName, &'a MachineName, HostIndex)>,
+    /// Where the environment is kept together, as far as the groups let them go there; nowhere if it need not be.
+    homes: Vec<HostIndex>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(super) fn new(
+        cluster: &'a Cluster<'a>,
+        wanted: &'a Wanted,
+        homes: &[HostIndex],
+        machines: &[&'a MachineName],
+        need: Need,
+    ) -> Self {
+        let mut residents: HashMap<&MachineName, Vec<HostIndex>> = HashMap::new();
+        for (name, host) in cluster.residents(&wanted.environment) {
+            residents.entry(name).or_default().push(*host);
+        }
+        let own: HashSet<&MachineName> = machines.iter().copied().collect();
+        let partners = |groups: &'a [Vec<MachineName>]| {
+            let mut found = Vec::new();
+            for (one, group) in groups.iter().flat_map(|group| group.iter().map(move |one| (one, group))) {
+                if own.contains(one) {
+                    let others = group.iter().filter(|other| !own.contains(other));
+                    let hosts =
+                        others.flat_map(|other| residents.get(other).into_iter().flatten().map(move |on| (other, on)));
+                    found.extend(hosts.map(|(other, on)| (one, other, *on)));
+                }
+            }
+            found
+        };
+        let mut apart: BTreeMap<HostIndex, Vec<Obstacle>> = BTreeMap::new();
+        for (machine, from, on) in partners(wanted.rules.apart()) {
+            let obstacle = Obstacle::Apart { machine: machine.clone(), from: from.clone() };
+            let there = apart.entry(on).or_default();
+            if !there.contains(&obstacle) {
+                there.push(obstacle);
+            }
+        }
+        let mut view =
+            Self { cluster, wanted, need, apart, with: partners(wanted.rules.same_host()), homes: Vec::new() };
+        if wanted.rules.policy() == Policy::Together {
+            let admits = |home: &HostIndex| !view.apart.contains_key(home) && view.elsewhere(*home).is_none();
+            view.homes = homes.iter().copied().filter(admits).collect();
+        }
+        view
+    }
+
     /// All that keeps them from a host.
     pub(super) fn obstacles(&self, index: HostIndex, host: &Host) -> Vec<Obstacle> {
         let mut found = Vec::new();
@@ -166,40 +214,20 @@ impl View<'_> {
         if missing.cpus > 0 {
             found.push(Obstacle::Cpus { missing: missing.cpus });
         }
-        found.extend(self.apart(index));
+        found.extend(self.apart.get(&index).into_iter().flatten().cloned());
         found.extend(self.elsewhere(index));
-        found.extend(self.together(index));
-        found
-    }
-
-    fn apart(&self, host: HostIndex) -> Vec<Obstacle> {
-        let mut found = Vec::new();
-        for (machine, group) in self.groups(self.wanted.rules.apart()) {
-            for (from, _) in self.partners(machine, group).filter(|(_, on)| *on == host) {
-                let obstacle = Obstacle::Apart { machine: machine.clone(), from: from.clone() };
-                if !found.contains(&obstacle) {
-                    found.push(obstacle);
-                }
-            }
+        if !self.homes.is_empty() && !self.homes.contains(&index) {
+            let on = self.homes.iter().map(|home| self.cluster.name(*home).clone()).collect();
+            found.push(Obstacle::Together { on });
         }
         found
     }
 
     /// The first machine that says they go elsewhere is enough.
     fn elsewhere(&self, host: HostIndex) -> Option<Obstacle> {
-        self.groups(self.wanted.rules.same_host()).find_map(|(machine, group)| {
-            let (with, on) = self.partners(machine, group).find(|(_, on)| *on != host)?;
-            Some(Obstacle::SameHost { machine: machine.clone(), with: with.clone(), on: self.cluster.name(on).clone() })
-        })
-    }
-
-    fn together(&self, host: HostIndex) -> Option<Obstacle> {
-        let admits = |home: &&HostIndex| self.apart(**home).is_empty() && self.elsewhere(**home).is_none();
-        if self.wanted.rules.policy() != Policy::Together || self.homes.contains(&host) {
-            return None;
-        }
-        let on: Vec<HostName> = self.homes.iter().filter(admits).map(|home| self.cluster.name(*home).clone()).collect();
-        (!on.is_empty()).then_some(Obstacle::Together { on })
+        let (machine, with, on) = self.with.iter().find(|(_, _, on)| *on != host)?;
+        let on = self.cluster.name(*on).clone();
+        Some(Obstacle::SameHost { machine: (*machine).clone(), with: (*with).clone(), on })
     }
 
     /// Who is there that they have to be with; all of the environment where no group says so.
@@ -207,9 +235,7 @@ impl View<'_> {
         if step.why != Why::Joins {
             return Vec::new();
         }
-        let groups = self.groups(self.wanted.rules.same_host());
-        let mut found: Vec<MachineName> =
-            groups.flat_map(|(machine, group)| self.partners(machine, group)).map(|(name, _)| name.clone()).collect();
+        let mut found: Vec<MachineName> = self.with.iter().map(|(_, with, _)| (*with).clone()).collect();
         if found.is_empty() {
             let there = self.cluster.residents(&self.wanted.environment).iter().filter(|(_, on)| *on == step.host);
             found = there.map(|(name, _)| (*name).clone()).collect();
@@ -217,26 +243,5 @@ impl View<'_> {
         found.sort();
         found.dedup();
         found
-    }
-
-    /// Each of them with each group that it is in.
-    fn groups<'b>(
-        &'b self,
-        groups: &'b [Vec<MachineName>],
-    ) -> impl Iterator<Item = (&'b MachineName, &'b [MachineName])> {
-        self.machines.iter().flat_map(move |machine| {
-            let own = groups.iter().filter(move |group| group.contains(machine));
-            own.map(move |group| (*machine, group.as_slice()))
-        })
-    }
-
-    /// The others of a group that have a host.
-    fn partners<'b>(
-        &'b self,
-        machine: &'b MachineName,
-        group: &'b [MachineName],
-    ) -> impl Iterator<Item = (&'b MachineName, HostIndex)> {
-        let residents = self.cluster.residents(&self.wanted.environment).iter().copied();
-        residents.filter(move |(name, _)| *name != machine && group.contains(name))
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn refusal<'a>(hosts: &Hosts, mut cluster: Cluster<'a>, wanted: &'a W
     let unattempted = cluster.ledger.clone();
     let residents = cluster.residents(&wanted.environment).to_vec();
     cluster.follow(wanted, &stuck.before);
-    let view = View { cluster: &cluster, wanted, homes: &homes, machines: &machines, need };
+    let view = View::new(&cluster, wanted, &homes, &machines, need);
     let found: Vec<(HostIndex, Vec<Obstacle>)> =
         cluster.ledger.hosts().zip(hosts.values()).map(|(index, host)| (index, view.obstacles(index, host))).collect();
     let works = |rules: Option<Policy>, change: &dyn Fn(&mut Ledger)| {
