@@ -1,8 +1,8 @@
 //! How long it takes to plan 10,000 machines on 1,000 hosts: a line for each case, its name and the median in ms.
 //!
 //! Environments have 1 to 20 machines, under all policies, half of those with more than two with groups. Hosts are of
-//! several sizes, some paused or down, and have machines of others. In the first case there is room for all; in the second
-//! for half of them, so that the rest is tried and refused. `cargo xtask bench` reads what is printed.
+//! several sizes, some paused or down, and have machines of others. In the first case there is room for all; in the
+//! second for half of them, so that the rest is tried and refused. `cargo xtask bench` reads what is printed.
 
 use std::time::Instant;
 

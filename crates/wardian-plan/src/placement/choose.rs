@@ -1,4 +1,4 @@
-//! Choosing hosts for the units of a task: one after the other by the policy, and by trying when that does not come out.
+//! Choosing hosts for the units of a task: one after the other by the policy, and by trying when that fails.
 
 use super::{
     ledger::{HostIndex, Ledger, Need},

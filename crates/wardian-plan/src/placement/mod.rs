@@ -6,19 +6,27 @@
 //! * Memory is never promised twice; processors are, up to [`Limits::vcpus_per_core`].
 //! * A host that is down or paused gets nothing.
 //! * [`Policy`] says how an environment lies, its groups ([`Rules`]) what lies together or apart in any case.
-//! * Of hosts that will do, the least loaded is taken, by the larger of its shares of memory and processors; to pack, the
-//!   most loaded. What is still the same goes by name. So the answer depends on the input and on nothing else, not even on the order
-//!   of hosts; the order of environments counts, because who comes first finds more room.
+//! * Of hosts that will do, the least loaded is taken, by the larger of its shares of memory and processors; to pack,
+//!   the most loaded. What is still the same goes by name. So the answer depends on the input and on nothing else, not
+//!   even on the order of hosts; that of environments counts, because who comes first finds more room.
 //!
 //! Why a machine goes where it goes, and why an environment can't be placed, is told on demand ([`Plan::explain`]): the
 //! plan remembers its decisions, and looks again at what the hosts were when each was made.
 //!
-//! **A refusal may be wrong, and says when.** Placing is bin packing. One unit after the other gets its host, the largest
-//! first; when that does not come out, arrangements are tried, a bounded number ([`search`]). So under `spread` and `pack`
-//! all of a handful of machines and hosts is tried, and an environment of any size that is refused for a machine that fits
-//! nowhere by itself, or for more memory than there is, can't be placed indeed. Under `together` without `apart` there is one
-//! unit, and the refusal is always right. With `apart`, which machines leave the one host is a rule of thumb (`together.rs`), and
-//! another division might have fitted: [`Refusal::certain`] is false whenever there may be a way. Nobody is moved to make room.
+//! **A refusal may be wrong, and says when**: [`Refusal::certain`] is false whenever there may be a way. Placing is bin
+//! packing. One unit after the other gets its host, the largest first; when that does not come out, arrangements are
+//! tried, a bounded number (`search.rs`).
+//!
+//! * Under `spread` and `pack`, all arrangements of five units on four hosts are tried, and some of more. Any
+//!   environment is refused with certainty for a unit that fits nowhere by itself, or for more memory than there is.
+//! * Under `together` without `apart` there is one unit, and the refusal is always right.
+//! * Under `together` with `apart`, which machines leave the one host is a rule of thumb (`together.rs`): another
+//!   division might have fitted.
+//! * A new environment is never refused where as many hosts as it has machines have room for all of it each.
+//! * `spread` takes the most hosts there can be only where processors, groups or a second try don't interfere; `pack`
+//!   takes one host where one has room, and not always the fewest where none has.
+//!
+//! Nobody is moved to make room.
 //!
 //! How a file will say it, once there are several hosts for it to be about: `placement: { policy: together|spread|pack,
 //! same-host: [[web, cache]], apart: [[db-1, db-2]] }`.
@@ -81,8 +89,8 @@ impl<'a> Plan<'a> {
         Some(named.collect())
     }
 
-    /// Why the environment at this place among the wanted is placed as it is, decision by decision; nothing when there is
-    /// no such place.
+    /// Why the environment at this place among the wanted is placed as it is, decision by decision; nothing when there
+    /// is no such place.
     ///
     /// # Errors
     /// When it was refused: why that is.

@@ -251,7 +251,8 @@ mod tests {
         );
         assert_eq!(
             rules(&["web log", "log cache", "cache db-1"], &["web db-1"]).unwrap_err(),
-            "web and db-1 must be apart, and on the same host (through log and cache); take one of them out of either group"
+            "web and db-1 must be apart, and on the same host (through log and cache); \
+             take one of them out of either group"
         );
         // Both apart from the same one is no reason to be together.
         assert!(rules(&["web cache", "db-1 db-2"], &["web db-1", "web db-2"]).is_ok());

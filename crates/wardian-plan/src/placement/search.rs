@@ -1,4 +1,4 @@
-//! Trying: whether there is any way to place the units of a task, when choosing one host after the other came to no end.
+//! Trying: whether there is any way to place the units of a task, when choosing one host after the other failed.
 //!
 //! It goes through all arrangements, so within its budget the answer is certain; placing is bin packing, and beyond a
 //! handful of units and hosts nobody can afford that. Hosts that are alike are tried once.

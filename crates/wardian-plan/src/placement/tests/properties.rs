@@ -1,6 +1,6 @@
 //! What holds for any hosts and environments, and how often a refusal is wrong: compared with trying everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use wardian_model::{name::MachineName, size::ByteSize};
@@ -30,7 +30,7 @@ fn any_environment(name: &'static str) -> impl Strategy<Value = Wanted> {
         let name_of = |at: usize| -> MachineName { format!("m{at}").parse().unwrap() };
         let machines: IndexMap<_, _> =
             sizes.iter().enumerate().map(|(at, (memory, cpus))| (name_of(at), size(*memory, *cpus))).collect();
-        let named = |groups: &[std::collections::BTreeSet<usize>]| -> Vec<Vec<MachineName>> {
+        let named = |groups: &[BTreeSet<usize>]| -> Vec<Vec<MachineName>> {
             groups.iter().map(|group| group.iter().map(|at| name_of(*at)).collect()).collect()
         };
         let valid = |same_host: &[_], apart: &[_]| Rules::new(policy, named(same_host), named(apart), machines.keys());
@@ -124,6 +124,11 @@ fn is_together(hosts: &Hosts, wanted: &Wanted, places: &Places) -> bool {
     new.all(|host| homes.contains(&host))
 }
 
+/// How many hosts they are on.
+fn count(places: &Places) -> usize {
+    places.values().collect::<BTreeSet<_>>().len()
+}
+
 fn places(plan: &Plan<'_>, at: usize) -> Option<Places> {
     Some(plan.hosts_of(at)?.into_iter().map(|(machine, host)| (machine.clone(), host.clone())).collect())
 }
@@ -168,7 +173,8 @@ proptest! {
         match (places(&plan, 0), plan.explain(0)) {
             (Some(places), Ok(decisions)) => {
                 prop_assert!(is_allowed(&hosts, &wanted[0], &places), "{places:?}");
-                prop_assert_eq!(decisions.iter().map(|one| one.machines.len()).sum::<usize>(), wanted[0].machines.len());
+                let decided: usize = decisions.iter().map(|one| one.machines.len()).sum();
+                prop_assert_eq!(decided, wanted[0].machines.len());
                 for one in &decisions {
                     prop_assert!(one.machines.iter().all(|machine| places[machine] == one.host));
                     let least = one.others.iter().all(|(_, standing)| match standing {
@@ -214,12 +220,37 @@ proptest! {
     }
 
     #[test]
+    fn spread_takes_as_many_hosts_as_any_way_does_where_only_memory_is_scarce((mut hosts, mut wanted) in any_world()) {
+        wanted.rules = Rules::default().with_policy(Policy::Spread);
+        hosts.values_mut().for_each(|host| host.cores = 100);
+        let plan = place(&hosts, std::slice::from_ref(&wanted), Limits::default());
+        let first_choice = plan.explain(0).is_ok_and(|all| all.iter().all(|one| one.why != Why::Tried));
+        if let Some(places) = places(&plan, 0).filter(|_| first_choice) {
+            let most = all_ways(&hosts, &wanted).iter().map(count).max();
+            prop_assert_eq!(Some(count(&places)), most);
+        }
+    }
+
+    #[test]
+    fn pack_takes_one_host_where_one_has_room_for_all((hosts, mut wanted) in any_world()) {
+        wanted.rules = Rules::default().with_policy(Policy::Pack);
+        let one = all_ways(&hosts, &wanted).iter().any(|way| count(way) == 1);
+        if one && residents(&hosts, &wanted).is_empty() {
+            let plan = place(&hosts, std::slice::from_ref(&wanted), Limits::default());
+            prop_assert_eq!(places(&plan, 0).as_ref().map(count), Some(1));
+        }
+    }
+
+    #[test]
     fn what_is_said_to_be_certain_is((hosts, wanted) in any_world()) {
         // With `apart`, together is a rule of thumb; but it never says more than it knows.
+        let there = residents(&hosts, &wanted);
+        let parts = wanted.rules.apart().iter().flatten().any(|machine| !there.contains_key(machine));
         if let Err(refusal) = place(&hosts, std::slice::from_ref(&wanted), Limits::default()).explain(0)
             && refusal.certain
         {
-            let together = |way: &&Places| wanted.rules.policy() != Policy::Together || is_together(&hosts, &wanted, way);
+            let anywhere = parts || wanted.rules.policy() != Policy::Together;
+            let together = |way: &&Places| anywhere || is_together(&hosts, &wanted, way);
             let ways = all_ways(&hosts, &wanted);
             prop_assert_eq!(ways.iter().find(together), None);
         }

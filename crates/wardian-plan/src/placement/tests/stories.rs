@@ -60,6 +60,24 @@ fn pack_takes_the_most_loaded_host_that_fits_all_and_several_when_none_does() {
 }
 
 #[test]
+fn pack_over_several_hosts_begins_where_most_of_it_fits_and_looks_at_what_can_come_along_only() {
+    let hosts = hosts([host(64, 8).with("old/one", 44), host(64, 8).with("old/two", 14), host(30, 8)]);
+    let six = ["one", "two", "three", "four", "five", "six"].map(|name| (name, 10));
+    assert_eq!(placed(&hosts, &lab(Pack, &six)), Ok("one=b two=b three=b four=b five=b six=a".into()));
+    // a has 20 GiB left: enough for one, and the other goes elsewhere anyway.
+    let apart = lab_with(Pack, &[("one", 15), ("two", 15)], &[], &["one two"]);
+    assert_eq!(placed(&hosts, &apart), Ok("one=a two=b".into()));
+}
+
+#[test]
+fn spread_counts_machines_before_load_where_the_environment_is_everywhere() {
+    let many = host(64, 8).with("lab/one", 1).with("lab/two", 1);
+    let hosts = hosts([many, host(64, 8).with("lab/three", 40)]);
+    let machines = [("one", 1), ("two", 1), ("three", 40), ("four", 1)];
+    assert_eq!(placed(&hosts, &lab(Spread, &machines)), Ok("one=a two=a three=b four=b".into()));
+}
+
+#[test]
 fn memory_is_never_promised_twice_and_processors_four_times() {
     let hosts = hosts([host(16, 1)]);
     let wanted = |count: usize, memory| {
