@@ -155,6 +155,10 @@ name! {
     SnapshotName, "snapshot name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }
 name! {
+    /// The name of a host; unique in its cluster.
+    HostName, "host name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+}
+name! {
     /// The computer name a guest carries.
     Hostname, "hostname", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }

@@ -1,5 +1,5 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with a
-//! bridge, and through bridges alone, in turns. Prints a line of JSON for each ratio. `cargo xtask bench` runs it; it needs root, and touches
+//! bridge, and through bridges alone, in turns. Prints a line for each ratio. `cargo xtask bench` runs it; it needs root, and touches
 //! nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
@@ -59,7 +59,7 @@ fn main() {
 }
 
 fn told(name: &str, value: f64) {
-    println!("{{\"name\": \"{name}\", \"value\": {value}}}");
+    println!("{name} {value:.4}");
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

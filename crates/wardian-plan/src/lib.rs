@@ -7,7 +7,8 @@
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
-//! * [`disks`]: which layers nobody needs any more.
+//! * [`disks`]: which layers nobody needs any more;
+//! * [`placement`]: which host each machine goes to.
 
 pub mod alias;
 pub mod allocate;
@@ -17,3 +18,4 @@ pub mod disks;
 pub mod fabric;
 pub mod lifecycle;
 pub mod network;
+pub mod placement;

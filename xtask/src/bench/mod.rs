@@ -3,14 +3,15 @@
 
 mod bare;
 mod daemon;
-mod filter;
 mod live;
+mod parts;
 mod up;
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};
 use anyhow::{Result, bail};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// One measured promise.
 #[derive(Debug, Serialize)]
@@ -37,17 +38,23 @@ impl Measured {
     }
 }
 
-/// A bench measures on a fresh host, so that one does not heat the other's caches.
-type Bench = fn(&Lab) -> Result<Vec<Measured>>;
+/// What a bench measures on.
+enum Bench {
+    /// A fresh host with a daemon, so that one does not heat the other's caches.
+    Host(fn(&Lab) -> Result<Vec<Measured>>),
+    /// A crate's own bench, which needs no host with a daemon, and no image.
+    Crate(fn() -> Result<Vec<Measured>>),
+}
 
 const BENCHES: &[(&str, Bench)] = &[
-    ("one machine against bare QEMU", up::one_against_bare_qemu),
-    ("ten equal environments at once", up::ten_equal_at_once),
-    ("pauses of running machines", live::pauses),
-    ("clones and restores", live::clones),
-    ("memory of many clones", live::memory),
-    ("a daemon with 200 environments", daemon::with_200_environments),
-    ("traffic between hosts", filter::traffic_between_hosts),
+    ("one machine against bare QEMU", Bench::Host(up::one_against_bare_qemu)),
+    ("ten equal environments at once", Bench::Host(up::ten_equal_at_once)),
+    ("pauses of running machines", Bench::Host(live::pauses)),
+    ("clones and restores", Bench::Host(live::clones)),
+    ("memory of many clones", Bench::Host(live::memory)),
+    ("a daemon with 200 environments", Bench::Host(daemon::with_200_environments)),
+    ("placement of 10,000 machines", Bench::Crate(parts::placement)),
+    ("traffic between hosts", Bench::Crate(parts::traffic_between_hosts)),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -59,15 +66,22 @@ fn median(mut values: Vec<f64>) -> f64 {
 ///
 /// With `only`, just the benches whose title contains that.
 pub(crate) fn run(json: bool, only: Option<&str>) -> Result<()> {
+    let chosen: Vec<_> = BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))).collect();
+    let mut binary = PathBuf::new();
     packages::ensure()?;
-    let binary = tests::build_release()?;
-    images::build(images::Which::Micro)?;
+    if chosen.iter().any(|(_, bench)| matches!(bench, Bench::Host(_))) {
+        binary = tests::build_release()?;
+        images::build(images::Which::Micro)?;
+    }
     let (mut all, mut failed) = (Vec::new(), Vec::new());
-    for (title, bench) in BENCHES.iter().filter(|(title, _)| only.is_none_or(|only| title.contains(only))) {
-        let measured = run::timed(title, || {
-            let lab = Lab::start("bench", binary.clone())?;
-            lab.import("micro")?;
-            bench(&lab)
+    for (title, bench) in chosen {
+        let measured = run::timed(title, || match bench {
+            Bench::Host(bench) => {
+                let lab = Lab::start("bench", binary.clone())?;
+                lab.import("micro")?;
+                bench(&lab)
+            }
+            Bench::Crate(bench) => bench(),
         });
         Lab::check_interrupt()?;
         match measured {

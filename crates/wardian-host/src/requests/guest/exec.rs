@@ -23,6 +23,8 @@ enum Unanswered {
     Lost,
     /// The machine has ended meanwhile.
     Ended(Refusal),
+    /// The machine runs, and no agent in it.
+    Absent(Refusal),
     /// The agent refuses, or can't be asked.
     Refused(Refusal),
 }
@@ -42,7 +44,10 @@ pub(super) async fn run(life: &mut Life, exec: &Exec) -> Result<ExecOutput, Refu
                 continue;
             }
             Err(Unanswered::Ended(refusal)) => return Err(unknown(refusal, exec)),
-            Err(Unanswered::Refused(_)) if unanswered => return Err(cut(life, exec, "had ended")),
+            Err(Unanswered::Refused(_) | Unanswered::Absent(_)) if unanswered => {
+                return Err(cut(life, exec, "had ended"));
+            }
+            Err(Unanswered::Absent(_)) => return Err(gone(life, exec)),
             Err(Unanswered::Refused(refusal)) => return Err(refusal),
         };
         unanswered = false;
@@ -63,7 +68,7 @@ async fn begin(life: &mut Life, exec: &Exec) -> Result<GuestProcess, Refusal> {
         // Not tried again: it may have been started.
         Unanswered::Lost => cut(life, exec, "was to be started"),
         Unanswered::Ended(refusal) => unknown(refusal, exec),
-        Unanswered::Refused(refusal) => refusal,
+        Unanswered::Refused(refusal) | Unanswered::Absent(refusal) => refusal,
     })
 }
 
@@ -92,7 +97,10 @@ async fn answer<T>(
             }
             Err(Unanswered::Lost)
         }
-        Err(error) => Err(Unanswered::Refused(agent(&life.environment, &life.name, &error))),
+        Err(error) => {
+            let refusal = agent(&life.environment, &life.name, &error);
+            Err(if error.is_absence() { Unanswered::Absent(refusal) } else { Unanswered::Refused(refusal) })
+        }
     }
 }
 
@@ -104,6 +112,16 @@ fn cut(life: &Life, exec: &Exec, when: &str) -> Refusal {
         "{environment}/{name} was cut just when {program} {when}, and the agent's answer is lost"
     ))
     .hint("look in the guest whether it has run, and run it again if not")
+}
+
+/// Who restarts a guest by a command in it ends the agent that would tell of it.
+fn gone(life: &Life, exec: &Exec) -> Refusal {
+    let program = exec.argv.first().map_or("the command", String::as_str);
+    let (environment, name) = (&life.environment, &life.name);
+    Refusal::unavailable(format!(
+        "the guest agent of {environment}/{name} went away while {program} ran, and what that would have left is unknown"
+    ))
+    .hint(format!("the guest may be restarting; look with `wardian console {environment}/{name}`"))
 }
 
 fn unknown(mut refusal: Refusal, exec: &Exec) -> Refusal {

@@ -1,0 +1,44 @@
+//! What crates measure by benches of their own, because this task must be there before what they are built with. Each of
+//! those prints a line for each row: its name and its value.
+
+use super::Measured;
+use crate::run;
+use anyhow::{Context, Result};
+
+/// How long it takes to plan 10,000 machines on 1,000 hosts: with room for all of them, and with room for half, where the
+/// others are tried and refused.
+pub(super) fn placement() -> Result<Vec<Measured>> {
+    let told = bench("wardian-plan", "placement")?;
+    ["place-10k", "place-10k-tight"]
+        .into_iter()
+        .map(|name| Ok(Measured::new(name, told.of(name)?, "ms", 200.0)))
+        .collect()
+}
+
+/// What the filter carries, against the kernel's VXLAN device and bridges in the same run.
+pub(super) fn traffic_between_hosts() -> Result<Vec<Measured>> {
+    let told = bench("wardian-network", "filter")?;
+    let rows = [
+        ("nvgre-throughput", 0.95),
+        ("vxlan-throughput", 0.95),
+        ("rewrite-throughput", 0.97),
+        ("nvgre-rr", 0.95),
+        ("rewrite-rr", 0.97),
+        ("policy-100k", 0.97),
+    ];
+    rows.into_iter().map(|(name, bound)| Ok(Measured::at_least(name, told.of(name)?, "ratio", bound))).collect()
+}
+
+struct Told(String);
+
+impl Told {
+    fn of(&self, name: &str) -> Result<f64> {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = line.with_context(|| format!("the bench says nothing of {name}: {}", self.0))?;
+        value.trim().parse().with_context(|| format!("{value:?} is no number"))
+    }
+}
+
+fn bench(package: &str, name: &str) -> Result<Told> {
+    run::read(run::cargo().args(["bench", "--quiet", "--package", package, "--bench", name])).map(Told)
+}
