@@ -29,8 +29,9 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
 ];
 
-/// What only tests need. BIND is a service, which its package starts: nothing for a host that just runs Wardian.
-const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils"];
+/// What only tests need. BIND and etcd are services, which their packages start: nothing for a host that just runs
+/// Wardian.
+const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils", "etcd-server"];
 
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];
