@@ -20,8 +20,10 @@ pub(super) struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// There is no connection, it broke, or nothing came in time.
+    /// There is no connection, or nothing came in time.
     Unreachable,
+    /// The connection broke, and didn't say why.
+    Lost,
     /// A certificate is refused.
     Certificate(CertificateFault),
     /// The member is there, but without the others.
@@ -43,7 +45,7 @@ impl Kind {
     /// How much it says about what is wrong; what says more is what people are told.
     pub(super) fn weight(self) -> u8 {
         match self {
-            Self::Unreachable => 0,
+            Self::Unreachable | Self::Lost => 0,
             Self::Certificate(_) => 1,
             Self::NoQuorum => 2,
             Self::Compacted | Self::NoLease | Self::Refused => 3,
@@ -54,7 +56,7 @@ impl Kind {
 impl Fault {
     /// What a failed call says.
     pub(super) fn new(status: &Status) -> Self {
-        if let Some(error) = connect_error(status) {
+        if let Some(error) = find::<ConnectError>(status) {
             return Self::connect(error);
         }
         let text = status.message().to_owned();
@@ -64,14 +66,16 @@ impl Fault {
             }
             Some("leader changed") => (Kind::NoQuorum, true),
             Some(said) if said.starts_with("request timed out") => (Kind::NoQuorum, true),
-            Some("server stopped") => (Kind::Unreachable, true),
+            Some("server stopped") => (Kind::Lost, true),
             Some("mvcc: required revision has been compacted") => (Kind::Compacted, false),
             Some("requested lease not found") => (Kind::NoLease, false),
             Some(_) => (Kind::Refused, false),
-            None if is_transport(status) => (Kind::Unreachable, true),
+            // The connection was gone before the call was put on it.
+            None if find::<hyper::Error>(status).is_some_and(hyper::Error::is_canceled) => (Kind::Lost, false),
+            None if is_transport(status) => (Kind::Lost, true),
             None => (Kind::Refused, false),
         };
-        Self { kind, maybe_done, text: if text.is_empty() { status.code().to_string() } else { text } }
+        Self { kind, maybe_done, text: deepest(status).unwrap_or(text) }
     }
 
     /// There is no connection, so nothing has happened.
@@ -121,8 +125,8 @@ pub(super) fn cause(text: String) -> Cause {
     Arc::new(Said(text))
 }
 
-/// The reason for which there is no connection, if that is why a call failed.
-fn connect_error(status: &Status) -> Option<&ConnectError> {
+/// A cause of that kind, of a call that failed on the way.
+fn find<E: StdError + 'static>(status: &Status) -> Option<&E> {
     let mut next = StdError::source(status);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref() {
@@ -131,6 +135,15 @@ fn connect_error(status: &Status) -> Option<&ConnectError> {
         next = error.source();
     }
     None
+}
+
+/// The cause below all others, for a call that failed on the way: those above it say no more than that.
+fn deepest(status: &Status) -> Option<String> {
+    let mut deepest = StdError::source(status)?;
+    while let Some(next) = deepest.source() {
+        deepest = next;
+    }
+    Some(deepest.to_string())
 }
 
 /// Whether it was made up on the way, and is no answer of etcd's.
@@ -159,7 +172,7 @@ mod tests {
             (Code::Unavailable, "etcdserver: request timed out", Kind::NoQuorum, true),
             (Code::Unavailable, "etcdserver: request timed out, possibly due to connection lost", Kind::NoQuorum, true),
             (Code::Unavailable, "etcdserver: leader changed", Kind::NoQuorum, true),
-            (Code::Unavailable, "transport is closing", Kind::Unreachable, true),
+            (Code::Unavailable, "transport is closing", Kind::Lost, true),
             (Code::NotFound, "etcdserver: requested lease not found", Kind::NoLease, false),
             (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted", Kind::Compacted, false),
             (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", Kind::Refused, false),

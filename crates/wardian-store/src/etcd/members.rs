@@ -197,7 +197,7 @@ impl Members {
 impl Member {
     /// Looks whether a connection that was lost was lost for a certificate.
     async fn explain(&self, fault: Fault) -> Fault {
-        if fault.kind != Kind::Unreachable || !fault.maybe_done {
+        if fault.kind != Kind::Lost {
             return fault;
         }
         match self.connector.refusal().await {

@@ -154,6 +154,15 @@ impl EtcdCluster {
         }
     }
 
+    /// Gives a member one more address.
+    ///
+    /// # Panics
+    /// When it can't be.
+    pub fn add_address(&self, member: usize, address: &str) {
+        let place = path(&self.members[member].namespace);
+        run_in(&place, "ip", &["address", "add", &format!("{address}/24"), "dev", "eth0"]).ok();
+    }
+
     /// What a member has logged.
     #[must_use]
     pub fn log(&self, member: usize) -> String {
@@ -184,7 +193,7 @@ fn member_process(
     let scheme = if certificates.is_some() { "https" } else { "http" };
     let mut arguments = vec![
         format!("--name=m{member}"),
-        format!("--listen-client-urls={scheme}://{at}:2379"),
+        format!("--listen-client-urls={scheme}://0.0.0.0:2379"),
         format!("--advertise-client-urls={scheme}://{at}:2379"),
         format!("--listen-peer-urls=http://{at}:2380"),
         format!("--initial-advertise-peer-urls=http://{at}:2380"),

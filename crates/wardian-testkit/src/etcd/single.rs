@@ -64,6 +64,10 @@ impl Etcd {
     /// When it doesn't, with its log.
     #[track_caller]
     pub fn start_again(&mut self) {
+        for socket in ["client:1", "peer:1"] {
+            // One that was killed has left them, and then nobody can listen there.
+            let _ = std::fs::remove_file(self.folder.path().join(socket));
+        }
         self.process.spawn();
         self.process.await_ready();
     }
