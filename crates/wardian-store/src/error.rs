@@ -202,14 +202,10 @@ pub enum CertificateFault {
     #[error("the certificates of this host can't be used")]
     Unusable,
     /// This host does not accept etcd's.
-    #[error(
-        "etcd's certificate is not accepted: it must be signed by the authority given, be valid now and name the address"
-    )]
+    #[error("etcd's certificate is not accepted: it must be of the authority given, be valid now and name its address")]
     Theirs,
     /// Etcd does not accept this host's, or wants one and is shown none.
-    #[error(
-        "etcd does not accept this host's certificate: it must be signed by the authority etcd trusts and be valid now"
-    )]
+    #[error("etcd does not accept this host's certificate: it must be of the authority etcd trusts, and be valid now")]
     Ours,
 }
 

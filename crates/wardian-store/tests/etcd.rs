@@ -174,6 +174,11 @@ fn certificates_let_in_whom_they_should_and_say_who_refuses_whom() {
             assert!(text.contains(&cluster.endpoint(0)), "{text}");
         }
         put(&store, "a").await;
+        // Who speaks another protocol is told that nobody answers: it is no matter of certificates.
+        let plain = cluster.endpoint(0).replace("https", "http");
+        let config = EtcdConfig { timeout: Duration::from_millis(500), ..EtcdConfig::new([plain]) };
+        let error = EtcdStore::open(config).await.err().unwrap();
+        assert!(matches!(error, Error::Unreachable { .. }), "{}", told(&error));
     });
 }
 

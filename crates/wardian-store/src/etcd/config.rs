@@ -14,8 +14,8 @@ const MAX_PREFIX_BYTES: usize = 128;
 /// Where etcd is, how to talk to it, and which of its keys are ours.
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
-    /// Members of one cluster: `https://HOST:PORT`, `http://HOST:PORT`, or `unix:///PATH` of a socket. Each request goes to
-    /// the member that answered last, and on to the next when it doesn't.
+    /// Members of one cluster: `https://HOST:PORT`, `http://HOST:PORT`, or `unix:///PATH` of a socket. Each request
+    /// goes to the member that answered last, and on to the next when it doesn't.
     pub endpoints: Vec<String>,
     /// The folder of all keys, so that others can use the same etcd. At most 128 bytes.
     pub prefix: String,

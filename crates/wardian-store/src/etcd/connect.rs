@@ -1,7 +1,8 @@
 //! Connections to one member: how they are made, and why one can't be.
 //!
 //! They are made here and not by tonic, for two reasons: a certificate that is refused is told from an address at which
-//! nobody listens, and a peer that acknowledges nothing is given up by the kernel (`TCP_USER_TIMEOUT`), not after minutes.
+//! nobody listens, and a peer that acknowledges nothing is given up by the kernel (`TCP_USER_TIMEOUT`), not after
+//! minutes.
 
 use std::fs;
 use std::io;
@@ -22,8 +23,8 @@ use tonic::transport::{Channel, Endpoint};
 use super::config::{Address, EtcdTls};
 use crate::error::CertificateFault;
 
-/// How often an idle connection on which something is waited for is tried. etcd hangs up on who tries more often than every
-/// 5 s (`--grpc-keepalive-min-time`).
+/// How often an idle connection on which something is waited for is tried. etcd hangs up on who tries more often than
+/// every 5 s (`--grpc-keepalive-min-time`).
 const PING: Duration = Duration::from_secs(6);
 /// How long a peer may take to answer that, and to acknowledge what was sent.
 const PONG: Duration = Duration::from_secs(3);
@@ -109,9 +110,9 @@ impl Connector {
         }
     }
 
-    /// Why the other side hangs up, if that is our certificate. With TLS 1.3 it says so after the handshake, when a call
-    /// is already under way, and the call only learns that the connection is gone. Here nothing is called, and so the reason
-    /// is all there is to read.
+    /// Why the other side hangs up, if that is our certificate. With TLS 1.3 it says so after the handshake, when a
+    /// call is already under way, and the call only learns that the connection is gone. Here nothing is called, and so
+    /// the reason is all there is to read.
     pub(super) async fn refusal(&self) -> Option<ConnectError> {
         self.tls.as_ref()?;
         let read = async {

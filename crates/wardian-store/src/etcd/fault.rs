@@ -1,5 +1,5 @@
-//! What a failed call means: whether another member may do better, whether it may have happened all the same, and what to
-//! tell people.
+//! What a failed call means: whether another member may do better, whether it may have happened all the same, and what
+//! to tell people.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -20,7 +20,9 @@ pub(super) struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// There is no connection, or nothing came in time.
+    /// Nothing came in time.
+    Silent,
+    /// There is no connection.
     Unreachable,
     /// The connection broke, and didn't say why.
     Lost,
@@ -45,10 +47,11 @@ impl Kind {
     /// How much it says about what is wrong; what says more is what people are told.
     pub(super) fn weight(self) -> u8 {
         match self {
-            Self::Unreachable | Self::Lost => 0,
-            Self::Certificate(_) => 1,
-            Self::NoQuorum => 2,
-            Self::Compacted | Self::NoLease | Self::Refused => 3,
+            Self::Silent => 0,
+            Self::Unreachable | Self::Lost => 1,
+            Self::Certificate(_) => 2,
+            Self::NoQuorum => 3,
+            Self::Compacted | Self::NoLease | Self::Refused => 4,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Fault {
 
     /// Nothing came in time.
     pub(super) fn silent() -> Self {
-        Self { kind: Kind::Unreachable, maybe_done: true, text: "no answer in time".to_owned() }
+        Self { kind: Kind::Silent, maybe_done: true, text: "no answer in time".to_owned() }
     }
 
     /// The same, now that it is known to be for a certificate.

@@ -1,8 +1,8 @@
 //! The members of the cluster, and who of them is asked.
 //!
-//! Each call goes to the member that answered last. One that can't be reached, or is without the others, is left for the
-//! next, as long as there is time and trying again is safe. When there is no more time, people are told the most that was
-//! learned about why.
+//! Each call goes to the member that answered last. One that can't be reached, or is without the others, is left for
+//! the next, as long as there is time and trying again is safe. When there is no more time, people are told the most
+//! that was learned about why.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

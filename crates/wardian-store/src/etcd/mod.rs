@@ -11,8 +11,8 @@
 //! | `watch` | watches that outlive connections |
 //!
 //! The contract is etcd's own, so this keeps nothing but connections. What it does leave to etcd's administrator is the
-//! length of the history: `--auto-compaction-mode=revision --auto-compaction-retention=10000` keeps what other engines do.
-//! A compaction is one of the whole etcd, and of whatever else is in it.
+//! length of the history: `--auto-compaction-mode=revision --auto-compaction-retention=10000` keeps what other engines
+//! do. A compaction is one of the whole etcd, and of whatever else is in it.
 
 mod config;
 mod connect;
@@ -63,9 +63,9 @@ impl EtcdStore {
     /// Opens the store and asks etcd once, so that whatever is wrong shows.
     ///
     /// # Errors
-    /// [`InvalidEndpoint`](Error::InvalidEndpoint) and [`InvalidKey`](Error::InvalidKey) for a configuration that can't be
-    /// right, [`Certificate`](Error::Certificate) when one can't be read or is refused, [`Unreachable`](Error::Unreachable)
-    /// when no member answers, [`NoQuorum`](Error::NoQuorum) when too few run.
+    /// [`InvalidEndpoint`](Error::InvalidEndpoint) and [`InvalidKey`](Error::InvalidKey) for a configuration that can't
+    /// be right, [`Certificate`](Error::Certificate) when one can't be read or is refused,
+    /// [`Unreachable`](Error::Unreachable) when no member answers, [`NoQuorum`](Error::NoQuorum) when too few run.
     pub async fn open(config: EtcdConfig) -> Result<Self> {
         let folder = Folder::new(&config.prefix);
         let name = config.endpoints.join(", ");

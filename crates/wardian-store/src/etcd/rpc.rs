@@ -94,8 +94,8 @@ impl Client {
     }
 }
 
-/// Asks the member to refuse at once, and to end streams, when it knows of no leader (etcd's `WithRequireLeader`). Else a
-/// member that is cut off from the others would keep everybody waiting.
+/// Asks the member to refuse at once, and to end streams, when it knows of no leader (etcd's `WithRequireLeader`). Else
+/// a member that is cut off from the others would keep everybody waiting.
 fn with_leader<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));

@@ -3,12 +3,12 @@
 //! A task reads what etcd sends and hands it on, batch by batch. When the connection is lost, or the member is cut off
 //! from the others, it begins again at a member that answers, behind the last revision handed on.
 //!
-//! * **Always from one revision earlier** than wanted, whose events are thrown away. etcd can be watched from the revision
-//!   it was compacted to, but older ones have forgotten that revision's deletions by then (etcd's issue 18089; the version of
-//!   Debian 12 is one). So [`compact(r)`](crate::Store::compact) compacts to `r - 1`, and whoever asks for less than `r` is
-//!   told so by etcd.
-//! * **Who reads slowly keeps nothing waiting in etcd**: when the buffer is full the call is given up, and made again once
-//!   there is room. What was missed meanwhile is in etcd's history, or is known to have been compacted away.
+//! * **Always from one revision earlier** than wanted, whose events are thrown away. etcd can be watched from the
+//!   revision it was compacted to, but older ones have forgotten that revision's deletions by then (etcd's issue 18089;
+//!   the version of Debian 12 is one). So [`compact(r)`](crate::Store::compact) compacts to `r - 1`, and whoever asks
+//!   for less than `r` is told so by etcd.
+//! * **Who reads slowly keeps nothing waiting in etcd**: when the buffer is full the call is given up, and made again
+//!   once there is room. What was missed meanwhile is in etcd's history, or is known to have been compacted away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ use crate::watch::{Watch, WatchSource};
 const BUFFER: usize = 64;
 /// How long to wait before trying again when nobody could be reached for a whole request's time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait before looking for another member when a connection is lost.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Begins a watch of `prefix` from `from` on, which ends when `store` is dropped.
 pub(super) async fn start(
@@ -112,7 +114,8 @@ impl Follower {
 
     async fn call(&self) -> Result<Streaming<WatchResponse>, Failure> {
         let (key, range_end) = self.folder.range(&self.prefix);
-        // Progress is told every ten minutes when nothing happens, so that a quiet prefix isn't overtaken by compaction.
+        // Progress is told every ten minutes when nothing happens, so that a quiet prefix isn't overtaken by
+        // compaction.
         let start_revision = number(self.cursor.0.saturating_sub(1)).max(1);
         let request = WatchCreateRequest { key, range_end, start_revision, progress_notify: true };
         let call = |client: super::rpc::Client| client.watch(request.clone());
@@ -141,9 +144,9 @@ impl Follower {
         loop {
             let answer = match answers.message().await {
                 Ok(Some(answer)) => answer,
-                Ok(None) => return Over::Again,
-                Err(status) => {
-                    tracing::debug!(prefix = self.prefix, %status, "a watch is interrupted");
+                lost => {
+                    tracing::debug!(prefix = self.prefix, ?lost, "a watch is interrupted");
+                    tokio::time::sleep(MOMENT).await;
                     return Over::Again;
                 }
             };

@@ -1,8 +1,8 @@
 //! The part of etcd's v3 API that the store speaks: its messages, with the numbers of their fields.
 //!
-//! From etcd's `rpc.proto` and `kv.proto`, which are the format. Fields that are never set or looked at are left out: what
-//! is not set is not sent, and what is not known is skipped. Written by hand, because making them from those files would
-//! need protoc, its own library of files and a dozen crates at every build, for these 20 messages.
+//! From etcd's `rpc.proto` and `kv.proto`, which are the format. Fields that are never set or looked at are left out:
+//! what is not set is not sent, and what is not known is skipped. Written by hand, because making them from those files
+//! would need protoc, its own library of files and a dozen crates at every build, for these 20 messages.
 
 use prost::{Message, Oneof};
 

@@ -1,5 +1,6 @@
-//! Random histories on a real etcd and on the model: everything that can be seen is equal, at every step, with etcd being
-//! stopped and started in between. Leases are granted for long and only end by revocation; time is the contract's part.
+//! Random histories on a real etcd and on the model: everything that can be seen is equal, at every step, with etcd
+//! being stopped and started in between. Leases are granted for long and only end by revocation; time is the contract's
+//! part.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Random histories on all engines that keep records themselves, and on a model so simple that it is evidently right:
-//! everything that can be seen is equal, at every step, with the SQLite store being closed and opened in between and leases
-//! ending by a manual clock. (On etcd: `etcd`.)
+//! everything that can be seen is equal, at every step, with the SQLite store being closed and opened in between and
+//! leases ending by a manual clock. (On etcd: `etcd`.)
 
 mod etcd;
 mod model;

@@ -29,7 +29,8 @@ struct Member {
 }
 
 impl EtcdCluster {
-    /// Starts so many members and waits until they serve. With certificates they serve only who has one of that authority.
+    /// Starts so many members and waits until they serve. With certificates they serve only who has one of that
+    /// authority.
     ///
     /// # Panics
     /// When the test does not run as root, or they don't come up, with what they said.

@@ -20,8 +20,8 @@ const START: Duration = Duration::from_secs(30);
 /// How long one may take to end by itself.
 const STOP: Duration = Duration::from_secs(15);
 
-/// A member: how it is started, and its process while it runs. It ends with the handle, and with the thread that started
-/// it.
+/// A member: how it is started, and its process while it runs. It ends with the handle, and with the thread that
+/// started it.
 pub(super) struct Process {
     arguments: Vec<OsString>,
     /// Its working directory, with its data and log.

@@ -73,7 +73,8 @@ impl Etcd {
     }
 }
 
-/// A folder in memory where there is one: what is tested is not the disk. With a short path, because sockets live in it.
+/// A folder in memory where there is one: what is tested is not the disk. With a short path, because sockets live in
+/// it.
 pub(super) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let place = if memory.is_dir() { memory } else { Path::new("/tmp") };
