@@ -64,9 +64,10 @@ impl Fault {
         }
         let text = status.message().to_owned();
         let (kind, maybe_done) = match text.strip_prefix("etcdserver: ") {
-            Some("no leader" | "not capable" | "too many requests" | "rpc not supported for learner") => {
-                (Kind::NoQuorum, false)
-            }
+            // The second is said until the members have agreed on a version.
+            Some("no leader" | "not capable") => (Kind::NoQuorum, false),
+            // Another member may have time, or be no learner.
+            Some("too many requests" | "rpc not supported for learner") => (Kind::Unreachable, false),
             Some("leader changed") => (Kind::NoQuorum, true),
             Some(said) if said.starts_with("request timed out") => (Kind::NoQuorum, true),
             Some("server stopped") => (Kind::Lost, true),
