@@ -32,9 +32,9 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
 ];
 
-/// What only tests need. BIND and Open vSwitch are services, which their packages start: nothing for a host that just runs
-/// Wardian.
-const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils", "ethtool", "openvswitch-switch", "tshark"];
+/// What only tests need. BIND, etcd and Open vSwitch are services, which their packages start: nothing for a host that just
+/// runs Wardian.
+const FOR_TESTS: &[&str] = &["bind9", "bind9-dnsutils", "etcd-server", "ethtool", "openvswitch-switch", "tshark"];
 
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];

@@ -148,12 +148,65 @@ pub enum Error {
         /// What the engine says.
         source: Cause,
     },
+    /// The text is no address of an etcd.
+    #[error("{endpoint:?} is no address of an etcd: {reason}")]
+    InvalidEndpoint {
+        /// The refused text.
+        endpoint: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// No member of the etcd answers: none runs, the addresses are wrong, or the network is cut.
+    ///
+    /// From [`commit`](crate::Store::commit) this leaves open whether the transaction happened.
+    #[error("no etcd answers at {endpoints}")]
+    Unreachable {
+        /// The addresses tried.
+        endpoints: String,
+        /// What was met at each.
+        source: Cause,
+    },
+    /// A certificate can't be read, or is refused by one side. Waiting does not help.
+    #[error("{fault} (etcd at {endpoints})")]
+    Certificate {
+        /// Which certificate, and by whom.
+        fault: CertificateFault,
+        /// The addresses it is for.
+        endpoints: String,
+        /// What was found.
+        source: Cause,
+    },
+    /// The etcd has no leader: more than half of its members have to run and reach each other. Nothing can be read or
+    /// written until they do, and nothing that was acknowledged is lost.
+    ///
+    /// From [`commit`](crate::Store::commit) this leaves open whether the transaction happened.
+    #[error("the etcd at {endpoints} has no quorum: more than half of its members must run and reach each other")]
+    NoQuorum {
+        /// The addresses tried.
+        endpoints: String,
+        /// What its members say.
+        source: Cause,
+    },
     /// The store has been closed.
     #[error("the store {name} is closed")]
     Closed {
         /// The store's file or address.
         name: String,
     },
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    /// A file of ours, named by the cause, is missing or holds no certificate or key.
+    #[error("the certificates of this host can't be used")]
+    Unusable,
+    /// This host does not accept etcd's.
+    #[error("etcd's certificate is not accepted: it must be of the authority given, be valid now and name its address")]
+    Theirs,
+    /// Etcd does not accept this host's, or wants one and is shown none.
+    #[error("etcd does not accept this host's certificate: it must be of the authority etcd trusts, and be valid now")]
+    Ours,
 }
 
 impl Error {
@@ -173,6 +226,13 @@ impl Error {
 
     /// Whether the engine failed, as opposed to having refused a request it understood.
     pub(crate) fn is_engine_failure(&self) -> bool {
-        matches!(self, Self::Engine { .. } | Self::Corrupt { .. })
+        matches!(
+            self,
+            Self::Engine { .. }
+                | Self::Corrupt { .. }
+                | Self::Unreachable { .. }
+                | Self::Certificate { .. }
+                | Self::NoQuorum { .. }
+        )
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tempfile::TempDir;
 use wardian_store::contract::{Durable, Harness};
-use wardian_store::{ManualClock, MemoryStore, Options, Reserved, SqliteStore, Store};
+use wardian_store::{EtcdConfig, EtcdStore, ManualClock, MemoryStore, Options, Reserved, SqliteStore, Store};
+use wardian_testkit::etcd::Etcd;
 
 struct InMemory {
     store: Arc<MemoryStore>,
@@ -97,6 +98,46 @@ async fn open_sqlite() -> InFile {
     harness
 }
 
+/// An etcd of its own for each test: some promises are about its revision.
+struct InEtcd {
+    store: Option<Arc<EtcdStore>>,
+    server: Etcd,
+}
+
+impl InEtcd {
+    async fn open(&self) -> Arc<EtcdStore> {
+        Arc::new(EtcdStore::open(EtcdConfig::new([self.server.endpoint()])).await.unwrap())
+    }
+}
+
+#[async_trait]
+impl Harness for InEtcd {
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone().unwrap()
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+#[async_trait]
+impl Durable for InEtcd {
+    async fn reopen(&mut self) {
+        let store = self.store.take().unwrap();
+        Arc::into_inner(store).expect("somebody still holds the store");
+        self.server.stop();
+        self.server.start_again();
+        self.store = Some(self.open().await);
+    }
+}
+
+async fn open_etcd() -> InEtcd {
+    let mut harness = InEtcd { store: None, server: Etcd::start() };
+    harness.store = Some(harness.open().await);
+    harness
+}
+
 fn options(clock: &ManualClock) -> Options {
     Options { clock: Arc::new(clock.clone()), ..Options::default() }
 }
@@ -104,7 +145,9 @@ fn options(clock: &ManualClock) -> Options {
 wardian_store::store_contract!(memory, crate::open_memory);
 wardian_store::store_contract!(sqlite, crate::open_sqlite);
 wardian_store::store_contract!(reserved, crate::open_reserved);
+wardian_store::store_contract!(etcd, crate::open_etcd);
 wardian_store::durable_store_contract!(sqlite_durable, crate::open_sqlite);
+wardian_store::durable_store_contract!(etcd_durable, crate::open_etcd);
 
 #[test]
 fn every_promise_is_made_a_test() {

@@ -4,6 +4,7 @@
 
 pub mod bind;
 mod client;
+pub mod etcd;
 mod frames;
 mod host;
 pub mod image;
