@@ -1,8 +1,9 @@
 /* The filter: under the switches of one host, between them and the physical network.
  *
  * `leave` sits where frames come out of a switch: it answers ARP, and sends each frame to the host its receiver is on, in
- * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348), or with other addresses (IP rewrite). `arrive` sits where envelopes come in: it takes frames out that the
- * tables allow, and gives them to the switch. What is not ours goes on as if there were no filter.
+ * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348), or with other addresses (IP rewrite). `arrive` sits where these come in:
+ * it makes frames of them again where the tables allow it, and gives them to the switch. What is not ours goes on as if
+ * there were no filter.
  *
  * IPv4 and ARP only: nothing else is carried between hosts. */
 #include <linux/bpf.h>
@@ -38,6 +39,25 @@ static __always_inline struct carried *carried(__u32 vsid)
 	struct carried none = {};
 	bpf_map_update_elem(&traffic, &vsid, &none, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&traffic, &vsid);
+}
+
+/* Frames are counted as machines see them. */
+static __always_inline void sent(__u32 vsid, __u32 length)
+{
+	struct carried *sum = carried(vsid);
+	if (sum) {
+		sum->packets_out += 1;
+		sum->bytes_out += length;
+	}
+}
+
+static __always_inline void received(__u32 vsid, __u32 length)
+{
+	struct carried *sum = carried(vsid);
+	if (sum) {
+		sum->packets_in += 1;
+		sum->bytes_in += length;
+	}
 }
 
 /* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it. */
@@ -147,6 +167,25 @@ static __always_inline int flood(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
 }
 
+static __always_inline int send_rewritten(struct __sk_buff *skb, struct port *port, struct ip_frame *frame)
+{
+	__u32 length = skb->len;
+	if (frame->ether.h_dest[0] & 1)
+		return drop(NOT_CARRIED);
+	__be32 source = outside_of(port->domain, frame->ip.saddr);
+	if (!source)
+		return drop(FORGED_ADDRESS);
+	__be32 target = outside_of(port->domain, frame->ip.daddr);
+	if (!target)
+		return drop(UNKNOWN_DESTINATION);
+	if (!skb->gso_size && length - ETH_HLEN > port->mtu)
+		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
+	if (rewrite_out(skb, port->domain, source, target))
+		return drop(MALFORMED);
+	sent(port->vsid, length);
+	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
+}
+
 SEC("classifier")
 int leave(struct __sk_buff *skb)
 {
@@ -170,36 +209,18 @@ int leave(struct __sk_buff *skb)
 	struct station *from = station_of(vsid, frame->ether.h_source);
 	if (from ? from->provider != port->here : !is_gateway(frame->ether.h_source))
 		return drop(FORGED_MAC);
+	/* Who has no address yet asks its own host for one. */
+	if (!frame->ip.saddr)
+		return drop(NOT_CARRIED);
 	if (from && from->address != frame->ip.saddr)
 		return drop(FORGED_ADDRESS);
-	struct carried *sum = carried(vsid);
 	__u32 length = skb->len;
-	if (port->encapsulation == IP_REWRITE) {
-		__be32 source = outside_of(port->domain, frame->ip.saddr);
-		__be32 target = outside_of(port->domain, frame->ip.daddr);
-		if (frame->ether.h_dest[0] & 1)
-			return drop(NOT_CARRIED);
-		if (!source)
-			return drop(FORGED_ADDRESS);
-		if (!target)
-			return drop(UNKNOWN_DESTINATION);
-		if (!skb->gso_size && length - ETH_HLEN > port->mtu)
-			return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
-		if (rewrite_out(skb, port->domain, source, target))
-			return drop(MALFORMED);
-		if (sum) {
-			sum->packets_out += 1;
-			sum->bytes_out += length;
-		}
-		return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
-	}
+	if (port->encapsulation == IP_REWRITE)
+		return send_rewritten(skb, port, frame);
 	if (frame->ether.h_dest[0] & 1) {
 		if (length - ETH_HLEN > port->mtu)
 			return drop(TOO_BIG);
-		if (sum) {
-			sum->packets_out += 1;
-			sum->bytes_out += length;
-		}
+		sent(vsid, length);
 		return flood(skb, port);
 	}
 	struct station *to = station_of(vsid, frame->ether.h_dest);
@@ -212,10 +233,7 @@ int leave(struct __sk_buff *skb)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
 	if (wrap(skb, port, provider))
 		return drop(MALFORMED);
-	if (sum) {
-		sum->packets_out += 1;
-		sum->bytes_out += length;
-	}
+	sent(vsid, length);
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
 }
 
@@ -257,11 +275,7 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		return drop(MALFORMED);
 	if (bpf_skb_store_bytes(skb, 0, &inner.ether, sizeof(inner.ether), BPF_F_INVALIDATE_HASH))
 		return drop(MALFORMED);
-	struct carried *sum = carried(vsid);
-	if (sum) {
-		sum->packets_in += 1;
-		sum->bytes_in += skb->len;
-	}
+	received(vsid, skb->len);
 	return bpf_redirect(*device, 0);
 }
 
@@ -293,11 +307,7 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 		return drop(MALFORMED);
 	if (bpf_skb_store_bytes(skb, 0, &ether, sizeof(ether), 0))
 		return drop(MALFORMED);
-	struct carried *sum = carried(vsid);
-	if (sum) {
-		sum->packets_in += 1;
-		sum->bytes_in += skb->len;
-	}
+	received(vsid, skb->len);
 	return bpf_redirect(*device, 0);
 }
 

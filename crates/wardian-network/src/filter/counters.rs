@@ -29,7 +29,8 @@ pub enum Reason {
     WrongEncapsulation,
     /// It is cut off, or makes no sense.
     Malformed,
-    /// It is a broadcast, and addresses are rewritten there.
+    /// It stays on its host: it has no sender's address yet, as when asking for one, or it is a broadcast where addresses
+    /// are rewritten.
     NotCarried,
 }
 

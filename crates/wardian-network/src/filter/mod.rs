@@ -62,6 +62,14 @@ pub enum FilterError {
         /// What the kernel says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A program could not be taken away from a device.
+    #[error("the packet filter's link {pin} can't be removed")]
+    Detach {
+        /// Where it is pinned.
+        pin: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// There is no such device.
     #[error("there is no device {device} on this host")]
     NoDevice {
@@ -165,7 +173,7 @@ impl Filter {
         self.remove::<_, tables::PortValue>("ports", device)?;
         let pin = self.pin(Side::Leave, device);
         if let Ok(link) = PinnedLink::from_pin(&pin) {
-            link.unpin().map_err(|source| FilterError::Mount { path: pin, source })?;
+            link.unpin().map_err(|source| FilterError::Detach { pin, source })?;
         }
         Ok(())
     }
