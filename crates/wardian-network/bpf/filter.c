@@ -317,6 +317,8 @@ int arrive(struct __sk_buff *skb)
 	struct outer_frame outer;
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))
 		return NOT_OURS;
+	if (outer.ip.version != 4)
+		return NOT_OURS;
 	__be32 to = outer.ip.daddr;
 	struct owner *owner = bpf_map_lookup_elem(&owners, &to);
 	if (owner)

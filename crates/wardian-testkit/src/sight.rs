@@ -49,8 +49,9 @@ impl Capture {
     pub fn on(namespace: &Path, link: &str, file: PathBuf) -> Self {
         let errors = file.with_extension("log");
         let log = File::create(&errors).unwrap_or_else(|error| panic!("{}: {error}", errors.display()));
+        // Headers are enough. Frames wait in slots of the size asked for here: of whole frames only some dozens could.
         let process = host::inside(namespace, "tcpdump")
-            .args(["-i", link, "-n", "-U", "-Z", "root", "-B", "16384", "--immediate-mode", "-w"])
+            .args(["-i", link, "-n", "-U", "-Z", "root", "-s", "512", "-B", "32768", "--immediate-mode", "-w"])
             .arg(&file)
             .stdin(Stdio::null())
             .stderr(log)

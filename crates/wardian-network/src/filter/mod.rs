@@ -19,7 +19,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuHashMap},
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunOptions,
         links::{FdLink, PinnedLink},
         tc::{SchedClassifierLink, TcAttachOptions},
     },
@@ -70,6 +70,12 @@ pub enum FilterError {
         /// What the system says.
         source: io::Error,
     },
+    /// The kernel does not try a frame.
+    #[error("the kernel can't say what the packet filter does with a frame")]
+    Judge {
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is no such device.
     #[error("there is no device {device} on this host")]
     NoDevice {
@@ -110,10 +116,23 @@ pub struct Uplink {
 }
 
 /// Which of the two programs.
-#[derive(Debug, Clone, Copy)]
-enum Side {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one that takes frames from a switch.
     Leave,
+    /// The one that takes what comes from other hosts.
     Arrive,
+}
+
+/// What the filter does with a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It drops it.
+    Dropped,
+    /// It leaves it to others.
+    NotOurs,
+    /// It sends it on, to a switch or another host, as these bytes.
+    Sent(Vec<u8>),
 }
 
 impl Side {
@@ -254,6 +273,37 @@ impl Filter {
             }
         }
         Ok(FilterCounters { carried, dropped })
+    }
+
+    /// What the filter does with a frame at a device, without doing it; but it counts, and copies of broadcasts are sent.
+    ///
+    /// # Errors
+    /// When there is no such device, or the frame has less than the 60 bytes of the smallest Ethernet frame, or more than about
+    /// 3,500.
+    pub fn judge(&self, side: Side, device: &str, frame: &[u8]) -> Result<Verdict, FilterError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| FilterError::Judge { source };
+        let program = self.bpf.program(side.name()).ok_or_else(|| failed(ProgramError::NotLoaded.into()))?;
+        let program: &SchedClassifier = program.try_into().map_err(|error: ProgramError| failed(error.into()))?;
+        // Of the context (struct __sk_buff) only the device's index is told.
+        let mut context = [0; 192];
+        context[40..44].copy_from_slice(&index(device)?.to_ne_bytes());
+        let mut sent = vec![0; 4096];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut sent),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        let outcome = program.test_run(options).map_err(|error| failed(error.into()))?;
+        // TCX_NEXT, TC_ACT_SHOT and TC_ACT_REDIRECT (linux/bpf.h, linux/pkt_cls.h).
+        Ok(match outcome.return_value.cast_signed() {
+            -1 => Verdict::NotOurs,
+            7 => {
+                sent.truncate(outcome.data_size_out as usize);
+                Verdict::Sent(sent)
+            }
+            _ => Verdict::Dropped,
+        })
     }
 
     fn map(&self, name: &'static str) -> Result<&aya::maps::Map, MapError> {
