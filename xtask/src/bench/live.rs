@@ -73,7 +73,7 @@ fn answers_at_its_alias(lab: &Lab, machine: &str, environment: &str) -> Result<(
     let server = list["addresses"][0]["name-server"].as_str().unwrap_or("10.86.255.254");
     let address = run::read(lab.inside(Path::new("kdig"))?.args(["+short", &format!("@{server}"), alias]))?;
     let url = format!("http://{}/", address.trim());
-    let page = run::read(lab.inside(Path::new("curl"))?.args(["-sf", "--max-time", "10", &url]))?;
+    let page = run::read(lab.inside(Path::new("curl"))?.args(["-sf", "--max-time", "60", &url]))?;
     if page.trim() != machine {
         bail!("{alias} answers as {page:?}");
     }
