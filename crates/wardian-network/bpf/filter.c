@@ -180,7 +180,7 @@ static __always_inline int send_rewritten(struct __sk_buff *skb, struct port *po
 		return drop(UNKNOWN_DESTINATION);
 	if (!skb->gso_size && length - ETH_HLEN > port->mtu)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
-	if (rewrite_out(skb, port->domain, source, target))
+	if (rewrite(skb, port->domain, source, target, OUT))
 		return drop(MALFORMED);
 	sent(port->vsid, length);
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
@@ -237,17 +237,34 @@ int leave(struct __sk_buff *skb)
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
 }
 
+/* The way to the switch of a subnet, for what came so; if there is none, the frame is dropped, and counted here. */
+static __always_inline struct port *port_of(__u32 vsid, __u8 encapsulation, __u32 *device)
+{
+	__u32 *found = bpf_map_lookup_elem(&switches, &vsid);
+	if (!found) {
+		drop(NO_SWITCH);
+		return NULL;
+	}
+	*device = *found;
+	struct port *port = bpf_map_lookup_elem(&ports, device);
+	if (!port) {
+		drop(NO_PORT);
+		return NULL;
+	}
+	if (port->encapsulation != encapsulation) {
+		drop(WRONG_ENCAPSULATION);
+		return NULL;
+	}
+	return port;
+}
+
 /* Takes a frame out of its envelope, if the tables allow it from that host. */
 static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vsid, __u32 outer, __u8 encapsulation)
 {
-	__u32 *device = bpf_map_lookup_elem(&switches, &vsid);
-	if (!device)
-		return drop(NO_SWITCH);
-	struct port *port = bpf_map_lookup_elem(&ports, device);
+	__u32 device;
+	struct port *port = port_of(vsid, encapsulation, &device);
 	if (!port)
-		return drop(NO_PORT);
-	if (port->encapsulation != encapsulation)
-		return drop(WRONG_ENCAPSULATION);
+		return TC_ACT_SHOT;
 	struct peer_key peer = { .vsid = vsid, .provider = sender };
 	if (!bpf_map_lookup_elem(&peers, &peer))
 		return drop(UNKNOWN_SENDER);
@@ -276,7 +293,7 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 	if (bpf_skb_store_bytes(skb, 0, &inner.ether, sizeof(inner.ether), BPF_F_INVALIDATE_HASH))
 		return drop(MALFORMED);
 	received(vsid, skb->len);
-	return bpf_redirect(*device, 0);
+	return bpf_redirect(device, 0);
 }
 
 /* A packet for the provider address of a machine that is here. */
@@ -286,14 +303,10 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 	if (!from || from->domain != to->domain)
 		return drop(UNKNOWN_SENDER);
 	__u32 vsid = to->vsid;
-	__u32 *device = bpf_map_lookup_elem(&switches, &vsid);
-	if (!device)
-		return drop(NO_SWITCH);
-	struct port *port = bpf_map_lookup_elem(&ports, device);
+	__u32 device;
+	struct port *port = port_of(vsid, IP_REWRITE, &device);
 	if (!port)
-		return drop(NO_PORT);
-	if (port->encapsulation != IP_REWRITE)
-		return drop(WRONG_ENCAPSULATION);
+		return TC_ACT_SHOT;
 	/* Who runs here does not come from elsewhere. */
 	if (from->provider == port->here)
 		return drop(FORGED_ADDRESS);
@@ -303,12 +316,12 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 		__builtin_memcpy(ether.h_source, from->mac, ETH_ALEN);
 	else
 		__builtin_memcpy(ether.h_source, gateway, ETH_ALEN);
-	if (rewrite_in(skb, to->domain, from->address, to->address))
+	if (rewrite(skb, to->domain, from->address, to->address, IN))
 		return drop(MALFORMED);
 	if (bpf_skb_store_bytes(skb, 0, &ether, sizeof(ether), 0))
 		return drop(MALFORMED);
 	received(vsid, skb->len);
-	return bpf_redirect(*device, 0);
+	return bpf_redirect(device, 0);
 }
 
 SEC("classifier")

@@ -55,39 +55,27 @@ static __always_inline __be32 outside_of(__u32 domain, __be32 address)
 	return found ? *found : 0;
 }
 
-/* From customer to provider addresses, both. */
-static __always_inline int rewrite_out(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to)
+static __always_inline __be32 inside_of(__u32 domain, __be32 address)
+{
+	struct owner *found = bpf_map_lookup_elem(&owners, &address);
+	return found && found->domain == domain ? found->address : 0;
+}
+
+enum way { OUT, IN };
+
+/* Other addresses, of sender and receiver, and in what an error quotes: outwards provider addresses for customer
+ * addresses, inwards the reverse. */
+static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to, enum way way)
 {
 	struct iphdr ip, quoted;
 	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
 		return -1;
 	if (quotes(skb, &ip, &quoted)) {
-		__be32 source = outside_of(domain, quoted.saddr), target = outside_of(domain, quoted.daddr);
+		__be32 source = way == OUT ? outside_of(domain, quoted.saddr) : inside_of(domain, quoted.saddr);
+		__be32 target = way == OUT ? outside_of(domain, quoted.daddr) : inside_of(domain, quoted.daddr);
 		if (!source || !target ||
 		    exchange_quoted(skb, offsetof(struct iphdr, saddr), quoted.saddr, source) ||
 		    exchange_quoted(skb, offsetof(struct iphdr, daddr), quoted.daddr, target))
-			return -1;
-	}
-	__u32 transport = transport_checksum(&ip);
-	if (exchange(skb, AT_SOURCE, AT_CHECKSUM, transport, ip.saddr, from))
-		return -1;
-	return exchange(skb, AT_TARGET, AT_CHECKSUM, transport, ip.daddr, to);
-}
-
-/* The reverse. */
-static __always_inline int rewrite_in(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to)
-{
-	struct iphdr ip, quoted;
-	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
-		return -1;
-	if (quotes(skb, &ip, &quoted)) {
-		struct owner *source = bpf_map_lookup_elem(&owners, &quoted.saddr);
-		struct owner *target = bpf_map_lookup_elem(&owners, &quoted.daddr);
-		if (!source || !target || source->domain != domain || target->domain != domain)
-			return -1;
-		__be32 inner_source = source->address, inner_target = target->address;
-		if (exchange_quoted(skb, offsetof(struct iphdr, saddr), quoted.saddr, inner_source) ||
-		    exchange_quoted(skb, offsetof(struct iphdr, daddr), quoted.daddr, inner_target))
 			return -1;
 	}
 	__u32 transport = transport_checksum(&ip);
