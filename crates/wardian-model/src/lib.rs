@@ -4,10 +4,13 @@
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
 //! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
+//! * [`cluster`]: those of several hosts that share one; [`encapsulation`]: how frames travel between them;
 //! * [`record`]: what makes a type a record, and where it is kept.
 
 pub mod claim;
+pub mod cluster;
 pub mod cut;
+pub mod encapsulation;
 pub mod environment;
 pub mod event;
 pub mod file;

@@ -106,9 +106,4 @@ mod tests {
             assert_eq!(policy.switches[&vsid].peers, BTreeSet::from([B, C]));
         }
     }
-
-    #[test]
-    fn what_fits_into_a_physical_frame_is_told() {
-        assert_eq!((Encapsulation::Nvgre.guest_mtu(1500), Encapsulation::Vxlan.guest_mtu(1500)), (1458, 1450));
-    }
 }

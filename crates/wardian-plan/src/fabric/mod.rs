@@ -17,37 +17,7 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 
 pub use compile::{Seat, Subnet, compile};
 pub use difference::{Change, difference};
-
-/// How frames travel between hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Encapsulation {
-    /// RFC 7637.
-    Nvgre,
-    /// RFC 7348.
-    Vxlan,
-    /// No envelope: each machine has a provider address of its own, which stands in the place of its customer address
-    /// between hosts. Only IPv4 unicast travels so.
-    IpRewrite,
-}
-
-impl Encapsulation {
-    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header, where
-    /// there is an envelope.
-    #[must_use]
-    pub const fn overhead(self) -> u16 {
-        match self {
-            Self::Nvgre => 20 + 8 + 14,
-            Self::Vxlan => 20 + 8 + 8 + 14,
-            Self::IpRewrite => 0,
-        }
-    }
-
-    /// The largest IP packet of a guest that fits, where the physical network takes `underlay` bytes.
-    #[must_use]
-    pub const fn guest_mtu(self, underlay: u16) -> u16 {
-        underlay.saturating_sub(self.overhead())
-    }
-}
+pub use wardian_model::encapsulation::Encapsulation;
 
 /// What the filter of one host shall know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

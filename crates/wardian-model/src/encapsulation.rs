@@ -1,0 +1,56 @@
+//! How frames of a virtual subnet travel between hosts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How frames travel between hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encapsulation {
+    /// RFC 7637.
+    Nvgre,
+    /// RFC 7348.
+    Vxlan,
+    /// No envelope: each machine has a provider address of its own, which stands in the place of its customer address
+    /// between hosts. Only IPv4 unicast travels so.
+    IpRewrite,
+}
+
+impl Encapsulation {
+    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header, where
+    /// there is an envelope.
+    #[must_use]
+    pub const fn overhead(self) -> u16 {
+        match self {
+            Self::Nvgre => 20 + 8 + 14,
+            Self::Vxlan => 20 + 8 + 8 + 14,
+            Self::IpRewrite => 0,
+        }
+    }
+
+    /// The largest IP packet of a guest that fits, where the physical network takes `underlay` bytes.
+    #[must_use]
+    pub const fn guest_mtu(self, underlay: u16) -> u16 {
+        underlay.saturating_sub(self.overhead())
+    }
+}
+
+impl std::fmt::Display for Encapsulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Nvgre => "nvgre",
+            Self::Vxlan => "vxlan",
+            Self::IpRewrite => "ip-rewrite",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_into_a_physical_frame_is_told() {
+        assert_eq!((Encapsulation::Nvgre.guest_mtu(1500), Encapsulation::Vxlan.guest_mtu(1500)), (1458, 1450));
+    }
+}
