@@ -22,7 +22,7 @@ use wardian_model::{
     spec::{Expose, Fence, Gateway, Protocol},
 };
 
-pub use wardian_host::{CloneRequest as CloneOrder, Extras, Refusal, RefusalKind};
+pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind};
 pub use wardian_plan::alias::AliasConfig;
 
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
@@ -147,6 +147,14 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Checks a file as [`Self::create`] would, and changes nothing. The name may be taken.
     async fn check(&self, order: UpOrder) -> Result<Checked, Refusal>;
+
+    /// Which host a file's environment would go to, and why; nothing where this host is alone. Changes nothing.
+    ///
+    /// Refuses `Unavailable` when no host takes it.
+    async fn place(&self, order: UpOrder) -> Result<(EnvironmentName, Option<Placement>), Refusal>;
+
+    /// The hosts of the cluster, by name; none where this host is alone.
+    async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal>;
 
     /// Makes environments from one and the same cut through their source; one result for each name, in order.
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;

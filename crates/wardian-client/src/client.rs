@@ -10,9 +10,9 @@ use wardian_api::{
     wire::{
         AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
         EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
-        Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostReport, Image, ImageList,
-        ImportProgress, ImportRequest, Operation, OperationList, RestoreRequest, SnapshotList, SnapshotRequest,
-        UnexposeQuery, UpAccepted, UpRequest, percent::encode,
+        Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport, HostSummary,
+        Image, ImageList, ImportProgress, ImportRequest, Operation, OperationList, Placement, RestoreRequest,
+        SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
     },
 };
 
@@ -98,6 +98,23 @@ impl Client {
     /// See [`ClientError`].
     pub async fn check(&self, request: &UpRequest) -> Result<CheckResult, ClientError> {
         self.transport.ask(Method::POST, "/v1/check", Some(request)).await
+    }
+
+    /// Which host a file's environment would go to, and why; changes nothing.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn place(&self, request: &UpRequest) -> Result<Placement, ClientError> {
+        self.transport.ask(Method::POST, "/v1/placement", Some(request)).await
+    }
+
+    /// The hosts of the cluster, in the order of their names; none where the host is alone.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn hosts(&self) -> Result<Vec<HostSummary>, ClientError> {
+        let list: HostList = self.transport.ask(Method::GET, "/v1/hosts", NOTHING).await?;
+        Ok(list.hosts)
     }
 
     /// Starts the machines of an environment.

@@ -26,7 +26,11 @@ pub(crate) async fn choose(
         return Ok((chosen, true));
     }
     let of = fingerprint(config).await?;
-    let known = records.get::<AcceleratorRecord>(AcceleratorRecord::KEY).await.map_err(|error| problem(&error))?;
+    let host = config.member.as_ref().map(|member| member.name.clone());
+    let known = records
+        .get::<AcceleratorRecord>(&AcceleratorRecord::key_of(host.as_ref()))
+        .await
+        .map_err(|error| problem(&error))?;
     if let Some(known) = known.map(|known| known.record).filter(|known| known.of == of) {
         return Ok((known.accelerator, true));
     }
@@ -38,7 +42,7 @@ pub(crate) async fn choose(
     // Without a kernel to boot nothing is proven; another image may bring one.
     let settled = kernel.is_some() || !Path::new("/dev/kvm").exists();
     if settled {
-        let record = AcceleratorRecord { accelerator, why: proof.why, of, at: Timestamp::now() };
+        let record = AcceleratorRecord { host, accelerator, why: proof.why, of, at: Timestamp::now() };
         let transaction = Transaction::new().put_json(record.key(), &record).map_err(|error| problem(&error))?;
         let _ = records.store().commit(transaction).await.map_err(|error| problem(&error))?;
     }

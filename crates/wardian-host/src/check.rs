@@ -104,7 +104,8 @@ impl Host {
         if let Some(chosen) = self.shared.config.accelerator {
             return HostCheck::new("accelerator", HostVerdict::Ok, format!("{chosen}, as configured"));
         }
-        let known = self.shared.records.get::<AcceleratorRecord>(AcceleratorRecord::KEY).await.ok().flatten();
+        let key = AcceleratorRecord::key_of(self.shared.host().as_ref());
+        let known = self.shared.records.get::<AcceleratorRecord>(&key).await.ok().flatten();
         match known.map(|known| known.record) {
             Some(AcceleratorRecord { accelerator: Accelerator::Kvm, why, .. }) => {
                 HostCheck::new("accelerator", HostVerdict::Ok, format!("kvm, proven: {why}"))

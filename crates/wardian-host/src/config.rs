@@ -1,10 +1,13 @@
 //! What the daemon is told, already checked, before anything is opened.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
-use wardian_model::host::Accelerator;
+use async_trait::async_trait;
+use tokio::sync::watch;
+use wardian_model::{encapsulation::Encapsulation, environment::Problem, host::Accelerator, name::HostName};
 use wardian_network::update::Updater;
 use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
+use wardian_vault::{Digest, Vault};
 
 /// Configuration of one host.
 #[derive(Debug, Clone)]
@@ -25,6 +28,41 @@ pub struct HostConfig {
     pub qemu: PathBuf,
     /// The host's ports for exposures that name none.
     pub ports: RangeInclusive<u16>,
+    /// Which host of a cluster it is; none when its store is its own.
+    pub member: Option<Membership>,
+}
+
+/// A host among others, with which it shares a store.
+#[derive(Clone)]
+pub struct Membership {
+    /// Its name.
+    pub name: HostName,
+    /// How frames travel to the others.
+    pub encapsulation: Encapsulation,
+    /// Its address on the physical network.
+    pub provider: Ipv4Addr,
+    /// Whether it is the host that does what is done once for all of them.
+    pub leads: watch::Receiver<bool>,
+    /// Brings images that other hosts have.
+    pub images: Arc<dyn ImageSource>,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, encapsulation, provider, .. } = self;
+        f.debug_struct("Membership")
+            .field("name", name)
+            .field("encapsulation", encapsulation)
+            .field("provider", provider)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where images come from that this host doesn't have.
+#[async_trait]
+pub trait ImageSource: Send + Sync {
+    /// Brings the image into the vault, from whichever host has it.
+    async fn bring(&self, digest: &Digest, vault: &Vault) -> Result<(), Problem>;
 }
 
 impl HostConfig {

@@ -25,6 +25,36 @@ pub struct Host {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What a host stands on, before it is known where its records are.
+pub struct Ground {
+    paths: Paths,
+    /// A word no other state directory has.
+    pub instance: String,
+    /// The QEMU machines are started with.
+    pub qemu: machine::Version,
+}
+
+impl Ground {
+    /// Checks QEMU and makes the directories that are missing.
+    ///
+    /// # Errors
+    /// When QEMU or the state directory can't be used; what was there is left as it was.
+    pub async fn prepare(config: &HostConfig) -> Result<Self, OpenError> {
+        let paths = Paths::new(&config.state_directory, &config.run_directory);
+        let qemu = machine::version(&config.qemu).await?;
+        let instance = state::prepare(&paths)?;
+        Ok(Self { paths, instance, qemu })
+    }
+
+    /// The records of this host alone.
+    ///
+    /// # Errors
+    /// When they can't be opened.
+    pub async fn own_records(&self) -> Result<Arc<dyn Store>, OpenError> {
+        Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
+    }
+}
+
 /// Why a host can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -46,16 +76,12 @@ pub enum OpenError {
 }
 
 impl Host {
-    /// Opens the state, checks QEMU and makes the lab network.
+    /// Opens what the ground is for, with these records.
     ///
     /// # Errors
     /// When a part can't be used; what was there is left as it was.
-    pub async fn open(config: HostConfig) -> Result<Self, OpenError> {
-        let paths = Paths::new(&config.state_directory, &config.run_directory);
-        let version = machine::version(&config.qemu).await?;
-        let instance = state::prepare(&paths)?;
-        let store = Reserved::open(paths.reserve(), || SqliteStore::open(paths.records())).await?;
-        let store: Arc<dyn Store> = Arc::new(store);
+    pub async fn open(config: HostConfig, ground: Ground, store: Arc<dyn Store>) -> Result<Self, OpenError> {
+        let Ground { paths, instance, qemu: version } = ground;
         let records = Records::open(store).await?;
         let vault = Vault::open(paths.vault())?;
         images::sweep(&records, &vault).await?;

@@ -31,10 +31,12 @@ pub mod state;
 mod supervisor;
 
 pub use check::{HostCheck, HostVerdict};
-pub use config::HostConfig;
-pub use host::{Host, OpenError};
+pub use config::{HostConfig, ImageSource, Membership};
+pub use host::{Ground, Host, OpenError};
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
-pub use requests::{CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, ImportRequest};
+pub use requests::{
+    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, Placement,
+};
 /// How a name server elsewhere is told of machines.
 pub use wardian_network::update;

@@ -7,6 +7,11 @@ use crate::Refusal;
 /// What a machine that goes on from frozen memory has to itself soon: it shares the rest. Measured on idle and busy guests.
 const OWN_OF_A_CLONE: ByteSize = ByteSize::mib(48);
 
+/// What a machine has to itself; `frozen` says whether it goes on from memory that it shares.
+pub(crate) fn own(size: ByteSize, frozen: bool) -> ByteSize {
+    if frozen { size.min(OWN_OF_A_CLONE) } else { size }
+}
+
 /// Whether the machines of `spec` fit into what is available; `frozen` are those that go on from memory they share.
 ///
 /// # Errors
@@ -17,8 +22,7 @@ pub(crate) fn fits(spec: &EnvironmentSpec, frozen: bool) -> Result<(), Refusal> 
 }
 
 fn fits_into(spec: &EnvironmentSpec, frozen: bool, available: u64, total: Option<u64>) -> Result<(), Refusal> {
-    let own = |size: ByteSize| if frozen { size.min(OWN_OF_A_CLONE) } else { size };
-    let parts: Vec<_> = spec.machines.iter().map(|(name, machine)| (name, own(machine.memory))).collect();
+    let parts: Vec<_> = spec.machines.iter().map(|(name, machine)| (name, own(machine.memory, frozen))).collect();
     let needed: u64 = parts.iter().map(|(_, size)| size.as_bytes()).sum();
     if needed <= available {
         return Ok(());

@@ -51,9 +51,9 @@ impl Records {
     /// # Errors
     /// When the store can't be read.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self> {
-        let events = typed::list_as::<EventRecord>(&*store, EventRecord::PREFIX).await?;
-        let next = events.entries.last().map_or(1, |last| last.value.sequence + 1);
-        Ok(Self { store, next_event: Arc::new(AtomicU64::new(next)) })
+        let records = Self { store, next_event: Arc::new(AtomicU64::new(1)) };
+        records.count_events().await?;
+        Ok(records)
     }
 
     /// The store itself.
@@ -147,6 +147,14 @@ impl Records {
         }
     }
 
+    /// Other hosts write events too.
+    async fn count_events(&self) -> Result<()> {
+        let events = typed::list_as::<EventRecord>(&*self.store, EventRecord::PREFIX).await?;
+        let next = events.entries.last().map_or(1, |last| last.value.sequence + 1);
+        self.next_event.fetch_max(next, Ordering::Relaxed);
+        Ok(())
+    }
+
     async fn write_event(
         &self,
         environment: &EnvironmentName,
@@ -169,6 +177,7 @@ impl Records {
             if let Outcome::Committed(_) = self.store.commit(transaction).await? {
                 return Ok(());
             }
+            self.count_events().await?;
         }
     }
 }

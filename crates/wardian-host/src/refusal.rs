@@ -73,7 +73,10 @@ impl Refusal {
 
 impl From<wardian_store::Error> for Refusal {
     fn from(error: wardian_store::Error) -> Self {
-        Self::new(RefusalKind::Internal, problem(&error))
+        match error.hint() {
+            Some(hint) => Self::new(RefusalKind::Unavailable, problem(&error).hint(hint)),
+            None => Self::new(RefusalKind::Internal, problem(&error)),
+        }
     }
 }
 

@@ -4,7 +4,12 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard, watch};
 use wardian_machine::Machine;
-use wardian_model::{environment::Problem, host::Accelerator, id::EnvironmentId, name::MachineName};
+use wardian_model::{
+    environment::{EnvironmentRecord, Problem},
+    host::Accelerator,
+    id::EnvironmentId,
+    name::{HostName, MachineName},
+};
 use wardian_network::Network;
 use wardian_vault::{Digest, Image, Vault};
 
@@ -38,6 +43,8 @@ pub(crate) struct Shared {
     /// How it stands with the name servers.
     pub(crate) names: watch::Sender<Standing>,
     accelerator: Mutex<Option<Accelerator>>,
+    /// Taken while an image is brought from another host.
+    bringing: Mutex<()>,
     machines: std::sync::RwLock<HashMap<(EnvironmentId, MachineName), Machine>>,
 }
 
@@ -65,6 +72,7 @@ impl Shared {
             applied: Applied::new(),
             names: watch::Sender::default(),
             accelerator: Mutex::new(None),
+            bringing: Mutex::new(()),
             machines: std::sync::RwLock::default(),
         })
     }
@@ -88,6 +96,27 @@ impl Shared {
     pub(crate) fn machine(&self, environment: EnvironmentId, name: &MachineName) -> Option<Machine> {
         let machines = self.machines.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         machines.get(&(environment, name.clone())).filter(|machine| machine.exit().is_none()).cloned()
+    }
+
+    /// Which host of a cluster this is; none when its store is its own.
+    pub(crate) fn host(&self) -> Option<HostName> {
+        self.config.member.as_ref().map(|member| member.name.clone())
+    }
+
+    /// Whether the environment is on this host.
+    pub(crate) fn has(&self, environment: &EnvironmentRecord) -> bool {
+        environment.host == self.host()
+    }
+
+    /// Sees to it that an image is in the vault, where another host has it.
+    pub(crate) async fn bring_image(&self, digest: &str) -> Result<(), Problem> {
+        let Some(member) = &self.config.member else { return Ok(()) };
+        let _one = self.bringing.lock().await;
+        let digest: Digest = digest.parse().map_err(|error| problem(&error))?;
+        match self.vault.image(&digest) {
+            Ok(_) => Ok(()),
+            Err(_) => member.images.bring(&digest, &self.vault).await,
+        }
     }
 
     /// An image in the vault.

@@ -72,6 +72,9 @@ impl Supervisor {
     }
 
     fn see(&mut self, environment: &EnvironmentRecord) {
+        if !self.shared.has(environment) {
+            return;
+        }
         if let Some(watched) = self.controllers.get(&environment.id) {
             watched.wake.notify_one();
             return;

@@ -13,7 +13,7 @@ use crate::{
     identity::{InsideIdentity, OutsideIdentity},
     mac::MacAddress,
     machine::MachineRecord,
-    name::{EnvironmentName, MachineName, SnapshotName},
+    name::{EnvironmentName, HostName, MachineName, SnapshotName},
     record::Record,
     spec::{EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
 };
@@ -33,6 +33,9 @@ pub struct EnvironmentRecord {
     pub spec: EnvironmentSpec,
     /// Where its inside comes from.
     pub origin: Origin,
+    /// The host it is on, with its machines, its disks and its edge; nothing in a store that is one host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     /// Its edge on the lab network.
     pub edge: Edge,
     /// Who its machines are.

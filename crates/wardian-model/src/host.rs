@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
+use crate::{name::HostName, record::Record};
 
 /// How guests' instructions are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ impl std::fmt::Display for Accelerator {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcceleratorRecord {
+    /// The host, where several share a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
     /// What `auto` means here.
     pub accelerator: Accelerator,
     /// Why.
@@ -44,11 +47,17 @@ impl Record for AcceleratorRecord {
     const PREFIX: &'static str = "host/";
 
     fn key(&self) -> String {
-        Self::KEY.to_owned()
+        Self::key_of(self.host.as_ref())
     }
 }
 
 impl AcceleratorRecord {
-    /// Where it is kept.
-    pub const KEY: &'static str = "host/accelerator";
+    /// Where that of a host is kept: of the one whose store it is, or of one among others.
+    #[must_use]
+    pub fn key_of(host: Option<&HostName>) -> String {
+        match host {
+            None => "host/accelerator".to_owned(),
+            Some(host) => format!("host/accelerator/{host}"),
+        }
+    }
 }

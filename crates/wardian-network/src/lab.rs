@@ -71,6 +71,9 @@ pub(crate) fn ensure(
             change.mac = wardian_model::mac::MacAddress::new(bytes).ok();
         }
     }
+    if let Some(mac) = plan.mac.filter(|mac| link.mac[..] != mac.bytes()) {
+        change.mac = Some(mac);
+    }
     if link.mtu != u32::from(plan.mtu) {
         change.mtu = Some(plan.mtu);
     }

@@ -224,6 +224,24 @@ impl Error {
         })
     }
 
+    /// What to do about it, where it is not Wardian's own fault.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unreachable { .. } => {
+                "machines and networks go on as they are; nothing can be changed until etcd answers: see to it that its \
+                 members run and can be reached from this host"
+            }
+            Self::NoQuorum { .. } => {
+                "machines and networks go on as they are; nothing can be changed until more than half of the members of \
+                 etcd run and reach each other"
+            }
+            Self::Certificate { .. } => "correct the certificates in [cluster] of the configuration, or etcd's",
+            Self::InvalidEndpoint { .. } => "correct `endpoints` in [cluster] of the configuration",
+            _ => return None,
+        })
+    }
+
     /// Whether the engine failed, as opposed to having refused a request it understood.
     pub(crate) fn is_engine_failure(&self) -> bool {
         matches!(

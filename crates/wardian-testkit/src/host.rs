@@ -136,6 +136,18 @@ impl TestHost {
         std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
     }
 
+    /// Gives the daemon a configuration file, from its next start on.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.configuration(), text).expect("a file in a folder of our own");
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("wardian.toml")
+    }
+
     /// Starts the daemon with further environment variables and waits until it answers.
     ///
     /// # Panics
@@ -172,6 +184,8 @@ impl TestHost {
             .arg(self.state())
             .arg("--run-directory")
             .arg(self.run_directory())
+            .args(self.configuration().exists().then_some("--config"))
+            .args(self.configuration().exists().then(|| self.configuration()))
             .args(flags)
             .args(proven_accelerator(flags))
             .envs(variables.iter().copied())

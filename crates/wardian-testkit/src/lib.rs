@@ -4,6 +4,7 @@
 
 pub mod bind;
 mod client;
+mod cluster;
 pub mod etcd;
 mod frames;
 mod host;
@@ -16,6 +17,7 @@ pub mod wait;
 
 pub use bind::Bind;
 pub use client::Client;
+pub use cluster::TestCluster;
 pub use frames::{Frame, What};
 pub use host::{Daemon, TestHost};
 pub use image::micro;

@@ -17,7 +17,7 @@ use wardian_api::{
     host_backend::HostBackend,
     server::{self, Allowed, BindError},
 };
-use wardian_host::{Host, HostConfig, OpenError, update::Updater};
+use wardian_host::{Ground, Host, HostConfig, OpenError, update::Updater};
 use wardian_model::host;
 use wardian_plan::network::LabConfig;
 
@@ -39,7 +39,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("can't make the run directory {}", config.run_directory.display()))?;
     // The socket first: if another daemon has it, nothing of that one's state may be touched.
     let listener = listen(&config, group).await?;
-    let host = Host::open(host_config(&config)?).await.map_err(explain)?;
+    let told = host_config(&config)?;
+    let ground = Ground::prepare(&told).await.map_err(explain)?;
+    let store = ground.own_records().await.map_err(explain)?;
+    let host = Host::open(told, ground, store).await.map_err(explain)?;
     let stop = CancellationToken::new();
     let api = server::serve(
         listener,
@@ -100,6 +103,7 @@ fn host_config(config: &Config) -> anyhow::Result<HostConfig> {
         },
         qemu: find(&config.qemu),
         ports: PORTS,
+        member: None,
     })
 }
 

@@ -26,7 +26,8 @@ use wardian_plan::alias::AliasConfig;
 
 use crate::{
     backend::{
-        Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal, UpOrder,
+        Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
+        Placement, Refusal, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
@@ -61,6 +62,15 @@ impl Backend for HostBackend {
     async fn check(&self, order: UpOrder) -> Result<Checked, Refusal> {
         let CheckedFile { spec, warnings } = self.read(&order).await?;
         Ok(Checked { name: spec.name, machines: spec.machines.into_keys().collect(), warnings })
+    }
+
+    async fn place(&self, order: UpOrder) -> Result<(EnvironmentName, Option<Placement>), Refusal> {
+        let CheckedFile { spec, .. } = self.read(&order).await?;
+        Ok((spec.name.clone(), self.host.place(&spec).await?))
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
+        self.host.hosts().await
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

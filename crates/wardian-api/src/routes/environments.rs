@@ -22,8 +22,8 @@ use crate::{
     backend::{CloneOrder, UpOrder},
     wire::{
         AddressList, Ancestor, CheckResult, CloneRequest, CloneResult, Cloned, EnvironmentDetail, EnvironmentList,
-        EnvironmentSummary, ErrorBody, ErrorKind, ExposeRequest, Exposure, Operation, OperationState, UnexposeQuery,
-        UpAccepted, UpRequest,
+        EnvironmentSummary, ErrorBody, ErrorKind, ExposeRequest, Exposure, Operation, OperationState, Placement,
+        UnexposeQuery, UpAccepted, UpRequest,
     },
 };
 
@@ -62,6 +62,16 @@ pub(super) async fn check(State(app): Shared, Sent(request): Sent<UpRequest>) ->
         machines: checked.machines.iter().map(ToString::to_string).collect(),
         warnings: checked.warnings,
     }))
+}
+
+/// Which host a file's environment would go to, and why
+///
+/// Changes nothing.
+#[utoipa::path(post, path = "/v1/placement", tag = "host", request_body = UpRequest,
+    responses((status = 200, body = Placement), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn place(State(app): Shared, Sent(request): Sent<UpRequest>) -> Result<Json<Placement>, Failure> {
+    let (name, placement) = app.backend.place(order(request)?).await?;
+    Ok(Json(Placement::new(name.to_string(), placement)))
 }
 
 fn order(request: UpRequest) -> Result<UpOrder, Failure> {

@@ -3,13 +3,23 @@
 use axum::{Json, extract::State, http::header, response::IntoResponse};
 
 use super::{Shared, failure::Failure};
-use crate::wire::{DaemonInfo, ErrorBody, HostReport};
+use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary};
 
 /// What environments need of the host, and whether it is there
 #[utoipa::path(get, path = "/v1/host", tag = "host",
     responses((status = 200, body = HostReport), (status = "default", description = "Refused", body = ErrorBody)))]
 pub(super) async fn host_report(State(app): Shared) -> Result<Json<HostReport>, Failure> {
     Ok(Json(app.backend.host_report().await?))
+}
+
+/// The hosts of the cluster
+///
+/// In the order of their names; none where this host is alone.
+#[utoipa::path(get, path = "/v1/hosts", tag = "host",
+    responses((status = 200, body = HostList), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn list_hosts(State(app): Shared) -> Result<Json<HostList>, Failure> {
+    let hosts = app.backend.hosts().await?;
+    Ok(Json(HostList { hosts: hosts.into_iter().map(HostSummary::from).collect() }))
 }
 
 /// Who answers

@@ -29,6 +29,9 @@ pub struct EnvironmentSummary {
     pub fence: Fence,
     /// Where its inside comes from.
     pub origin: Origin,
+    /// The host it is on, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -284,6 +287,7 @@ impl EnvironmentSummary {
             created: record.created.to_string(),
             fence: record.fence.into(),
             origin: (&record.origin).into(),
+            host: record.host.as_ref().map(ToString::to_string),
             owner: record.owner.clone(),
             expires: record.expires.map(|at| at.to_string()),
             problem: problem.map(Problem::from),

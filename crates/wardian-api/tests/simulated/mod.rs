@@ -17,8 +17,8 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
     backend::{
-        AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, ImportOrder, ImportState, Refusal,
-        UpOrder,
+        AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
+        ImportState, Placement, Refusal, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
@@ -191,6 +191,16 @@ impl Backend for Host {
         };
         let warnings = vec!["the fence is open".to_owned()];
         Ok(Checked { name: order.name.unwrap_or(found), machines: vec![name("web"), name("db")], warnings })
+    }
+
+    async fn place(&self, order: UpOrder) -> Result<(EnvironmentName, Option<Placement>), Refusal> {
+        let host = wardian_model::name::HostName::new("a").unwrap();
+        Ok((self.check(order).await?.name, Some(Placement { host, why: vec!["web on a: 1 GiB of 2 GiB free".into()] })))
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
+        drop(self.0.ask()?);
+        Ok(Vec::new())
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -24,8 +24,20 @@ const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// What is written in one transaction at most: well below what a store takes.
 const AT_ONCE: (usize, usize) = (64, 512 << 10);
 
-/// Runs until it is dropped; ends at once when no server is configured.
+/// Runs until it is dropped; ends at once when no server is configured. Of several hosts, the one that leads tells the server.
 pub(crate) async fn keep(shared: Arc<Shared>) {
+    let Some(member) = &shared.config.member else { return publish(&shared).await };
+    let mut leads = member.leads.clone();
+    while leads.wait_for(|leads| *leads).await.is_ok() {
+        let mut ends = leads.clone();
+        tokio::select! {
+            () = publish(&shared) => return,
+            _ = ends.wait_for(|leads| !leads) => {}
+        }
+    }
+}
+
+async fn publish(shared: &Shared) {
     let Some(updater) = shared.config.updater.clone() else { return forgotten(&shared.records).await };
     let standing = shared.names.clone();
     let mut publisher = Publisher::new(shared.records.clone(), shared.config.aliases.clone(), updater, standing);

@@ -45,6 +45,7 @@ impl Task {
     /// What the layer lies on: the image, or a disk of the cut it starts from; and the memory of that cut.
     async fn lower(&self, from: StartsFrom<'_>) -> Result<(Disk, Option<FrozenMemory>), Problem> {
         let StartsFrom::Cut { id: cut, boot, restore } = from else {
+            self.shared.bring_image(&self.record.disk.image).await?;
             return Ok((Disk { image: self.record.disk.image.clone(), layers: Vec::new() }, None));
         };
         let hint = match restore {

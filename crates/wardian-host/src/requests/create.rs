@@ -12,7 +12,7 @@ use wardian_model::{
     identity::InsideIdentity,
     image::ImageRecord,
     machine::{AgentState, Disk, MachinePhase, MachineRecord},
-    name::{EnvironmentName, MachineName},
+    name::{EnvironmentName, HostName, MachineName},
     operation::{OperationKind, OperationRecord, OperationState},
     record::Record,
     spec::EnvironmentSpec,
@@ -108,7 +108,7 @@ impl Host {
                 memory::fits(&spec, origins.from_memory)?;
             }
             let allocation = self.allocate(&spec, origins).await?;
-            let environment = environment(&spec, origins, allocation);
+            let environment = environment(&spec, origins, allocation, self.shared.host());
             let operation = OperationRecord {
                 id: environment.operation.unwrap_or_else(OperationId::random),
                 kind: origins.kind,
@@ -169,13 +169,19 @@ pub(super) fn taken(name: &EnvironmentName) -> Refusal {
         .hint(format!("choose another name with --name, or remove it first: wardian rm {name}"))
 }
 
-fn environment(spec: &EnvironmentSpec, origins: &Origins, allocation: Allocation) -> EnvironmentRecord {
+fn environment(
+    spec: &EnvironmentSpec,
+    origins: &Origins,
+    allocation: Allocation,
+    host: Option<HostName>,
+) -> EnvironmentRecord {
     EnvironmentRecord {
         id: EnvironmentId::random(),
         name: spec.name.clone(),
         created: Timestamp::now(),
         spec: spec.clone(),
         origin: origins.origin.clone(),
+        host,
         edge: allocation.edge,
         identities: allocation.identities,
         fence: spec.isolation.fence,

@@ -34,7 +34,8 @@ impl Host {
             .map_err(|error| refusal(file_name, error.problems.iter().map(ToString::to_string).collect()))?;
         let surroundings = Surroundings {
             lab: self.shared.config.lab.prefix,
-            memory_total: memory::total().map(ByteSize::bytes),
+            // Of several hosts, the one it goes to says whether it fits.
+            memory_total: memory::total().map(ByteSize::bytes).filter(|_| self.shared.config.member.is_none()),
             images: Some(self.images().await?.into_iter().map(|image| image.name).collect()),
         };
         let mut found = read.locate(file::check_on(&read.spec, &surroundings));

@@ -10,6 +10,7 @@ mod gateway;
 mod guest;
 pub(crate) mod images;
 mod intent;
+mod place;
 mod read;
 mod snapshot;
 
@@ -17,4 +18,5 @@ pub use clone::CloneRequest;
 pub use create::Extras;
 pub use file::CheckedFile;
 pub use images::ImportRequest;
+pub use place::{HostStanding, Placement};
 pub use read::EnvironmentWithMachines;

@@ -1,5 +1,7 @@
 //! The network of one environment, from its record.
 
+use std::net::Ipv4Addr;
+
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
 
 use super::{
@@ -139,4 +141,18 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
         taps,
         second,
     }
+}
+
+/// Who of an environment is seen on the lab network, by address and hardware address: the edge with all its addresses, or
+/// each machine itself. Nobody of one that is not isolated: it shows its inside.
+#[must_use]
+pub fn on_lab(record: &EnvironmentRecord) -> Vec<(Ipv4Addr, MacAddress)> {
+    if !record.spec.is_isolated() {
+        return Vec::new();
+    }
+    if record.has_second_interfaces() {
+        let machines = record.identities.iter().filter(|(name, _)| record.has_second_interface(name));
+        return machines.map(|(_, identity)| (identity.outside.address, identity.outside.mac)).collect();
+    }
+    crossing::public(record).map(|address| (address, record.edge.mac)).collect()
 }

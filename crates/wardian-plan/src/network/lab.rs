@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use wardian_model::environment::Exposure;
+use wardian_model::{environment::Exposure, mac::MacAddress};
 
 use super::{LabPlan, entrance};
 
@@ -18,20 +18,40 @@ pub struct LabConfig {
     pub prefix: Ipv4Net,
     /// In bytes; 1500 by default. Environments inside have the same.
     pub mtu: u16,
+    /// The host's own address, where several hosts are on one lab network; the last one of the prefix elsewhere.
+    pub host: Option<Ipv4Addr>,
 }
 
 impl Default for LabConfig {
     fn default() -> Self {
-        Self { bridge: "wardian0".into(), prefix: Ipv4Net::new_assert(Ipv4Addr::new(10, 86, 0, 0), 16), mtu: 1500 }
+        Self {
+            bridge: "wardian0".into(),
+            prefix: Ipv4Net::new_assert(Ipv4Addr::new(10, 86, 0, 0), 16),
+            mtu: 1500,
+            host: None,
+        }
     }
 }
 
 impl LabConfig {
-    /// The host's own address on the lab network: the last one before the broadcast address.
+    /// The host's own address on the lab network: the last one before the broadcast address, unless said otherwise.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.prefix.broadcast().to_bits().saturating_sub(1))
+        self.host.unwrap_or_else(|| Ipv4Addr::from_bits(self.prefix.broadcast().to_bits().saturating_sub(1)))
     }
+
+    /// The hardware address of the bridge, where other hosts have to know it.
+    #[must_use]
+    pub fn mac(&self) -> Option<MacAddress> {
+        self.host.map(|address| lab_mac(self.prefix, address))
+    }
+}
+
+/// The hardware address of the lab bridge of the host that has `address` there. A lab prefix is a /16 at most.
+#[must_use]
+pub fn lab_mac(prefix: Ipv4Net, address: Ipv4Addr) -> MacAddress {
+    let place = address.to_bits() & !prefix.netmask().to_bits();
+    MacAddress::lab_host(u16::try_from(place & 0xffff).unwrap_or(u16::MAX))
 }
 
 /// What the daemon's network namespace shall look like, with `exposures` of all environments of this host.
@@ -43,6 +63,7 @@ pub fn lab(config: &LabConfig, exposures: &[Exposure]) -> LabPlan {
         bridge: config.bridge.clone(),
         prefix: config.prefix.trunc(),
         address: config.address(),
+        mac: config.mac(),
         mtu: config.mtu,
         table: entrance::table_name(&config.bridge),
         nftables: entrance::table(config, exposures),

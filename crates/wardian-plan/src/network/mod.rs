@@ -22,8 +22,8 @@ mod second;
 mod tests;
 mod text;
 
-pub use environment::{GATEWAY_MAC, environment, machine_uid};
-pub use lab::{LabConfig, lab};
+pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab};
+pub use lab::{LabConfig, lab, lab_mac};
 pub use pins::PARKED_GROUP;
 
 use std::net::Ipv4Addr;
@@ -43,8 +43,11 @@ pub struct LabPlan {
     pub bridge: String,
     /// The lab network. An unreachable route stands behind it, so that nothing for it ever leaves the host another way.
     pub prefix: Ipv4Net,
-    /// The host's own address on it: the last one.
+    /// The host's own address on it: the last one, where it is alone.
     pub address: Ipv4Addr,
+    /// The bridge's hardware address, where others have to know it; the one the kernel gave it elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
     /// In bytes.
     pub mtu: u16,
     /// The name of our table (family inet) in the daemon's namespace.

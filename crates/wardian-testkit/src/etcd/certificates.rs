@@ -64,6 +64,17 @@ impl Certificates {
         self.issue(name, &params)
     }
 
+    /// A certificate for a host of a cluster: it asks others and is asked by them.
+    ///
+    /// # Panics
+    /// When there is no place for it.
+    #[must_use]
+    pub fn host(&self, name: &str, address: &str) -> Identity {
+        let mut params = parameters(name, &[address]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(name, &params)
+    }
+
     fn issue(&self, name: &str, params: &CertificateParams) -> Identity {
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");

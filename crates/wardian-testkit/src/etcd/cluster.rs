@@ -79,7 +79,35 @@ impl EtcdCluster {
         let place = path(&namespace);
         run_in(&place, "ip", &["address", "add", &format!("{}/24", address(member)), "dev", "eth0"]).ok();
         run_in(&place, "ip", &["link", "set", "eth0", "up"]).ok();
+        run_in(&place, "ip", &["route", "add", "default", "via", "10.99.0.254"]).ok();
         namespace
+    }
+
+    /// Adds a subnet of hosts behind the switch, which routes between it, the others and the members.
+    pub(crate) fn add_subnet(&self, subnet: u8) {
+        let lan = format!("lan{subnet}");
+        self.in_hub(&["link", "add", &lan, "type", "bridge"]);
+        self.in_hub(&["address", "add", &format!("10.98.{subnet}.254/24"), "dev", &lan]);
+        self.in_hub(&["link", "set", &lan, "up"]);
+        run_in(&path(&self.hub), "sysctl", &["-qw", "net.ipv4.ip_forward=1"]).ok();
+    }
+
+    /// Gives a host a link in a subnet, and its address there.
+    pub(crate) fn attach(&self, host: &Path, subnet: u8, number: usize) -> std::net::Ipv4Addr {
+        let last = u8::try_from(number + 1).expect("less than 254 hosts");
+        let address = std::net::Ipv4Addr::new(10, 98, subnet, last);
+        let (port, place) = (format!("h{number}"), host.to_string_lossy());
+        self.in_hub(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &place]);
+        self.in_hub(&["link", "set", &port, "master", &format!("lan{subnet}"), "up"]);
+        run_in(host, "ip", &["address", "add", &format!("{address}/24"), "dev", "eth0"]).ok();
+        run_in(host, "ip", &["link", "set", "eth0", "up"]).ok();
+        run_in(host, "ip", &["route", "add", "default", "via", &format!("10.98.{subnet}.254")]).ok();
+        address
+    }
+
+    /// Cuts a host off from everybody, or joins it again.
+    pub(crate) fn cut_host(&self, number: usize, cut: bool) {
+        self.in_hub(&["link", "set", &format!("h{number}"), if cut { "down" } else { "up" }]);
     }
 
     fn in_hub(&self, arguments: &[&str]) {

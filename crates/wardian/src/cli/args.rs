@@ -123,9 +123,12 @@ pub(crate) enum Command {
     /// Images that machines start from
     #[command(subcommand)]
     Image(Image),
-    /// The host itself
+    /// The host itself, and the others it shares its records with
     #[command(subcommand)]
     Host(Host),
+    /// What would be decided, and why
+    #[command(subcommand)]
+    Plan(Plan),
     /// Run the daemon of this host
     Daemon(Daemon),
     /// Print the JSON Schema of the environment file
@@ -394,6 +397,29 @@ pub(crate) struct ImageRemove {
 pub(crate) enum Host {
     /// Say whether this host has what Wardian needs, and what to do where it hasn't
     Check,
+    /// List the hosts of the cluster
+    Ls,
+}
+
+/// `plan …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plan {
+    /// Say which host an environment would go to
+    Place(Place),
+}
+
+/// `plan place`.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The environment file; - is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The name of the environment, instead of the one in the file
+    #[arg(long)]
+    pub(crate) name: Option<EnvironmentName>,
+    /// Say why there, and what the other hosts were to it
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// `daemon`.

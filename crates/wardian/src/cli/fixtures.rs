@@ -14,6 +14,7 @@ pub(crate) fn summary() -> EnvironmentSummary {
         created: "2026-03-01T11:55:00Z".into(),
         fence: Fence::OutOnly,
         origin: Origin::File,
+        host: None,
         owner: None,
         expires: None,
         problem: None,

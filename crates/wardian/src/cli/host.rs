@@ -1,13 +1,45 @@
-//! `wardian host`: what this host can do, and what it lacks.
+//! `wardian host`: what this host can do, and what it lacks; the hosts of its cluster.
 
-use wardian_api::wire::{HostReport, Verdict};
+use wardian_api::wire::{HostList, HostReport, Verdict};
 
 use super::{Session, args, failure::Failure, output::Style, table::table};
 
 pub(crate) async fn run(session: &Session, command: args::Host) -> Result<(), Failure> {
     match command {
         args::Host::Check => check(session).await,
+        args::Host::Ls => list(session).await,
     }
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let list = HostList { hosts: session.client().await?.hosts().await? };
+    if session.output.json {
+        return session.output.json(&list);
+    }
+    if list.hosts.is_empty() {
+        session.output.message("this host is alone: its records are its own (`wardian daemon --help` shows [cluster])");
+    }
+    session.output.data(hosts(&list, session.output.data_style))
+}
+
+fn hosts(list: &HostList, style: Style) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    let rows = list.hosts.iter().map(|host| {
+        let marks = [(host.here, "answers"), (host.leads, "leads")];
+        let marks: Vec<_> = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+        [
+            host.name.clone().into(),
+            style.phase(host.phase.word()),
+            host.machines.to_string().into(),
+            format!("{} of {} MiB", mib(host.promised_bytes), mib(host.memory_bytes)).into(),
+            host.cores.to_string().into(),
+            host.provider_address.clone().into(),
+            host.lab_address.clone().into(),
+            host.version.clone().into(),
+            marks.join(", ").into(),
+        ]
+    });
+    table(["NAME", "STATE", "MACHINES", "PROMISED", "CORES", "PROVIDER ADDRESS", "LAB ADDRESS", "VERSION", ""], rows)
 }
 
 /// Ends with 1 when something that environments need is missing, so that scripts may ask.

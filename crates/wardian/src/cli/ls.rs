@@ -23,12 +23,14 @@ pub(crate) async fn run(session: &Session, arguments: &args::Ls) -> Result<(), F
     session.output.data(render(&list, arguments.long, Timestamp::now(), session.output.data_style))
 }
 
-/// Owners and expiry times are columns where somebody has one, or all is wanted.
+/// Hosts, owners and expiry times are columns where somebody has one, or all is wanted.
 fn render(list: &EnvironmentList, long: bool, now: Timestamp, style: Style) -> String {
     let environments = &list.environments;
     let expires = long || environments.iter().any(|environment| environment.expires.is_some());
+    let host = long || environments.iter().any(|environment| environment.host.is_some());
     let owner = long || environments.iter().any(|environment| environment.owner.is_some());
     let mut headings = vec!["NAME", "PHASE", "MACHINES", "FENCE", "AGE"];
+    headings.extend(host.then_some("HOST"));
     headings.extend(expires.then_some("EXPIRES"));
     headings.extend(owner.then_some("OWNER"));
     headings.push("FROM");
@@ -43,6 +45,9 @@ fn render(list: &EnvironmentList, long: bool, now: Timestamp, style: Style) -> S
                 environment.fence.word().into(),
                 since(&environment.created, now).map_or_else(none, age).into(),
             ];
+            if host {
+                row.push(environment.host.clone().unwrap_or_else(none).into());
+            }
             if expires {
                 row.push(environment.expires.as_deref().map_or_else(none, |at| countdown(at, now)).into());
             }
@@ -104,7 +109,7 @@ mod tests {
     fn long_shows_all_columns() {
         let list = EnvironmentList { environments: Vec::new() };
         let text = render(&list, true, NOW.parse().unwrap(), Style::PLAIN);
-        assert_eq!(text, "NAME  PHASE  MACHINES  FENCE  AGE  EXPIRES  OWNER  FROM\n");
+        assert_eq!(text, "NAME  PHASE  MACHINES  FENCE  AGE  HOST  EXPIRES  OWNER  FROM\n");
     }
 
     #[test]

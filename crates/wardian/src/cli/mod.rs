@@ -28,6 +28,7 @@ mod host;
 mod image;
 mod ls;
 mod output;
+mod plan;
 mod progress;
 mod restore;
 mod run_daemon;
@@ -125,6 +126,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Cp(arguments) => cp::run(session, arguments).await,
         Command::Image(command) => image::run(session, command).await,
         Command::Host(command) => host::run(session, command).await,
+        Command::Plan(command) => plan::run(session, command).await,
         Command::Daemon(_)
         | Command::Schema
         | Command::Openapi

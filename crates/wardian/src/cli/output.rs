@@ -128,8 +128,8 @@ impl Style {
     /// A phase or a verdict as the cell of a table, coloured by what it means.
     pub(crate) fn phase(self, word: &str) -> Cell {
         let colour = match word {
-            "running" | "ready" | "ok" => Color::DarkGreen,
-            "failed" => Color::Red,
+            "running" | "ready" | "ok" | "up" => Color::DarkGreen,
+            "failed" | "down" => Color::Red,
             "degraded" | "paused" | "warning" => Color::Yellow,
             _ => return Cell::new(word),
         };

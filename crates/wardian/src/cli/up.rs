@@ -104,7 +104,7 @@ fn warn(session: &Session, environment: &EnvironmentFile, warnings: &[String]) {
 }
 
 /// The text, and what messages call it.
-async fn read(path: &Path) -> Result<(String, String), Failure> {
+pub(super) async fn read(path: &Path) -> Result<(String, String), Failure> {
     // One byte more than allowed shows that the file is too long, without reading all of it.
     let limit = file::MAX_LENGTH as u64 + 1;
     let mut bytes = Vec::new();

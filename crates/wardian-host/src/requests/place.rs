@@ -1,0 +1,188 @@
+//! Which host of a cluster a new environment goes to, and what all hosts are.
+//!
+//! The host that is chosen makes the environment itself and looks at its own memory once more, so two requests at the same
+//! moment can't promise it twice.
+
+use std::{collections::BTreeSet, num::NonZeroU32};
+
+use wardian_model::{
+    cluster::{HostRecord, LeaderRecord, PresenceRecord},
+    environment::{Desired, EnvironmentRecord, Origin},
+    name::HostName,
+    record::Record,
+    size::ByteSize,
+    spec::EnvironmentSpec,
+};
+use wardian_plan::placement::{self, Hosts, Limits, Placed, Rules, Size, Wanted, place};
+
+use crate::{Host, Refusal, memory};
+
+/// Machines of labs mostly wait, and memory runs out long before their processors do.
+const LIMITS: Limits = Limits { vcpus_per_core: const { NonZeroU32::new(16).unwrap() } };
+
+/// What a host keeps for itself: a GiB, or a quarter of a small one's memory.
+fn for_machines(memory_mib: u64) -> ByteSize {
+    ByteSize::mib(memory_mib - (memory_mib / 4).min(1024))
+}
+
+/// A host of a cluster, and how it stands.
+#[derive(Debug, Clone)]
+pub struct HostStanding {
+    /// Its record.
+    pub record: HostRecord,
+    /// Its daemon's presence; nothing while it is down or can't reach the store.
+    pub presence: Option<PresenceRecord>,
+    /// Whether it does what is done once for all hosts.
+    pub leads: bool,
+    /// Whether it is the one that answers.
+    pub here: bool,
+    /// The machines that shall run there, and those of their environments that don't.
+    pub machines: usize,
+    /// How much of the memory it has for machines is promised to those that shall run.
+    pub promised: ByteSize,
+    /// The memory it has for machines.
+    pub memory: ByteSize,
+}
+
+/// Where an environment goes, and why.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// The host.
+    pub host: HostName,
+    /// One line for each decision, and for each host that was not chosen.
+    pub why: Vec<String>,
+}
+
+impl Host {
+    /// The hosts of the cluster, by name; none where this host is alone.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
+        let records = &self.shared.records;
+        let presences = records.list::<PresenceRecord>(PresenceRecord::PREFIX).await?;
+        let leader = records.get::<LeaderRecord>(LeaderRecord::KEY).await?.map(|leader| leader.record.host);
+        let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+        let own = self.shared.host();
+        let all = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|record| {
+            let on = || environments.iter().filter(|e| e.host.as_ref() == Some(&record.name));
+            let placed: u64 = on().flat_map(placed).map(|placed| placed.size.memory.as_bytes()).sum();
+            HostStanding {
+                presence: presences.iter().find(|presence| presence.host == record.name).cloned(),
+                leads: leader.as_ref() == Some(&record.name),
+                here: own.as_ref() == Some(&record.name),
+                machines: on().map(|environment| environment.identities.len()).sum(),
+                promised: ByteSize::bytes(placed),
+                memory: for_machines(record.memory_mib),
+                record,
+            }
+        });
+        Ok(all.collect())
+    }
+
+    /// Which host a new environment goes to; nothing where this host is alone.
+    ///
+    /// # Errors
+    /// When no host takes it: what keeps it from each, and what would help.
+    pub async fn place(&self, spec: &EnvironmentSpec) -> Result<Option<Placement>, Refusal> {
+        if self.shared.config.member.is_none() {
+            return Ok(None);
+        }
+        let records = &self.shared.records;
+        let there: BTreeSet<_> = records
+            .list::<PresenceRecord>(PresenceRecord::PREFIX)
+            .await?
+            .into_iter()
+            .map(|presence| presence.host)
+            .collect();
+        let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+        let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|host| {
+            let machines = environments.iter().filter(|e| e.host.as_ref() == Some(&host.name)).flat_map(placed);
+            let standing = placement::Host {
+                memory: for_machines(host.memory_mib),
+                cores: host.cores,
+                up: there.contains(&host.name),
+                paused: false,
+                machines: machines.collect(),
+            };
+            (host.name, standing)
+        });
+        decide(&hosts.collect(), spec).map(Some)
+    }
+}
+
+/// What an environment takes of its host. One that was stopped takes nothing: whoever starts it finds room, or is told that
+/// there is none.
+fn placed(environment: &EnvironmentRecord) -> Vec<Placed> {
+    if environment.desired != Desired::Running {
+        return Vec::new();
+    }
+    let shares = matches!(environment.origin, Origin::Clone { boot: false, .. });
+    let machines = environment.spec.machines.iter().map(|(name, machine)| Placed {
+        environment: environment.name.clone(),
+        machine: name.clone(),
+        size: Size { memory: memory::own(machine.memory, shares), cpus: machine.cpus.into() },
+    });
+    machines.collect()
+}
+
+fn decide(hosts: &Hosts, spec: &EnvironmentSpec) -> Result<Placement, Refusal> {
+    let sizes = spec.machines.iter().map(|(name, machine)| {
+        (name.clone(), Size { memory: memory::own(machine.memory, false), cpus: machine.cpus.into() })
+    });
+    let wanted = [Wanted { environment: spec.name.clone(), rules: Rules::default(), machines: sizes.collect() }];
+    let plan = place(hosts, &wanted, LIMITS);
+    let host = plan.hosts_of(0).and_then(|hosts| hosts.into_values().next().cloned());
+    match (host, plan.explain(0)) {
+        (Some(host), Ok(decisions)) => {
+            let why = decisions
+                .iter()
+                .flat_map(|decision| decision.to_string().lines().map(str::to_owned).collect::<Vec<_>>());
+            Ok(Placement { host, why: why.collect() })
+        }
+        (_, Err(refusal)) => {
+            Err(Refusal::unavailable(refusal.to_string())
+                .hint("`wardian host ls` shows the hosts and what they have left"))
+        }
+        (None, Ok(_)) => Err(Refusal::internal(format!("{} has no machines to place", spec.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(memory: &str) -> EnvironmentSpec {
+        serde_json::from_value(serde_json::json!({
+            "name": "store", "machines": { "web": { "image": "micro", "memory": memory } },
+        }))
+        .unwrap()
+    }
+
+    fn hosts(all: &[(&str, u64, bool)]) -> Hosts {
+        let host = |&(name, mib, up): &(&str, u64, bool)| {
+            let host =
+                placement::Host { memory: ByteSize::mib(mib), cores: 2, up, paused: false, machines: Vec::new() };
+            (HostName::new(name).unwrap(), host)
+        };
+        all.iter().map(host).collect()
+    }
+
+    #[test]
+    fn it_goes_to_a_host_that_is_there_and_has_room_and_is_told_why() {
+        let placement =
+            decide(&hosts(&[("a", 8192, false), ("b", 512, true), ("c", 4096, true)]), &spec("1 GiB")).unwrap();
+        assert_eq!(placement.host.as_str(), "c");
+        let why = placement.why.join("\n");
+        assert!(why.contains("a is down") && why.contains("b lacks 512 MiB of memory"), "{why}");
+    }
+
+    #[test]
+    fn it_is_refused_with_what_keeps_it_from_each_host() {
+        let refusal = decide(&hosts(&[("a", 8192, false), ("b", 512, true)]), &spec("1 GiB")).unwrap_err();
+        let message = refusal.problem.message;
+        for part in ["store can't be placed", "a is down", "b lacks 512 MiB", "bring a back"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

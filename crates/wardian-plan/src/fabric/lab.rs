@@ -1,0 +1,111 @@
+//! The lab network of a cluster: one virtual subnet that every host has a switch of, its lab bridge.
+//!
+//! On it are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
+//! inside: that stays on its own host, for two of a kind would collide on every one.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use wardian_model::{cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, vsid::Vsid};
+
+use super::{Seat, Subnet};
+use crate::network;
+
+/// Its id: no environment gets it.
+pub const LAB_VSID: Vsid = Vsid::FIRST;
+
+/// Its routing domain.
+pub const LAB_DOMAIN: u32 = 0;
+
+/// Who is where on the lab network.
+#[must_use]
+pub fn lab(
+    prefix: Ipv4Net,
+    encapsulation: Encapsulation,
+    hosts: &[HostRecord],
+    environments: &[EnvironmentRecord],
+) -> Subnet {
+    let provider: BTreeMap<_, Ipv4Addr> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
+    let own = hosts.iter().map(|host| (host.lab_address, network::lab_mac(prefix, host.lab_address), host.provider));
+    let theirs = environments.iter().filter_map(|e| Some((e, *provider.get(e.host.as_ref()?)?)));
+    let theirs = theirs.flat_map(|(environment, provider)| {
+        network::on_lab(environment).into_iter().map(move |(address, mac)| (address, mac, provider))
+    });
+    let seats = own.chain(theirs).map(|(address, mac, provider)| Seat { address, mac, provider, own: None });
+    Subnet { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, seats: seats.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fabric::compile;
+
+    fn host(name: &str, provider: &str, lab: &str) -> HostRecord {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "instance": name, "provider": provider, "peer": format!("{provider}:7643"), "lab-address": lab,
+            "memory-mib": 1024, "cores": 2, "version": "1", "qemu": "10", "encapsulations": ["nvgre"],
+            "joined": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    fn environment(host: &str, mode: &str) -> EnvironmentRecord {
+        let machine = |n: u8| {
+            let inside = serde_json::json!({
+                "hostname": format!("m{n}"), "address": format!("192.168.23.{n}"), "mac": format!("02:57:00:00:00:0{n}"),
+                "uuid": "6f2c54f8-7f0a-4a55-a7a9-0a0f7a6e6f01",
+            });
+            let mac =
+                if mode == "dual-interface" { format!("02:57:90:00:00:0{n}") } else { "02:57:80:00:00:01".into() };
+            serde_json::json!({ "inside": inside, "outside": { "address": format!("10.86.0.{n}"), "mac": mac }, "slot": n })
+        };
+        let fence = if mode == "none" { "open" } else { "out-only" };
+        serde_json::from_value(serde_json::json!({
+            "id": "00000000000000aa", "name": "store", "created": "2026-01-01T00:00:00Z", "host": host,
+            "spec": {
+                "name": "store", "machines": { "web": { "image": "micro" }, "db": { "image": "micro" } },
+                "isolation": { "mode": mode, "fence": fence },
+            },
+            "origin": { "from": "file" }, "edge": { "slot": 1, "mac": "02:57:80:00:00:01" },
+            "identities": { "web": machine(1), "db": machine(2) },
+            "fence": fence, "desired": "running", "run": 1, "phase": { "is": "pending" },
+        }))
+        .unwrap()
+    }
+
+    fn seats(environment: &EnvironmentRecord) -> Vec<String> {
+        let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
+        let prefix = "10.86.0.0/16".parse().unwrap();
+        let subnet = lab(prefix, Encapsulation::Nvgre, &hosts, std::slice::from_ref(environment));
+        assert_eq!(compile(hosts[0].provider, std::slice::from_ref(&subnet)).switches[&LAB_VSID].peers.len(), 1);
+        let mut all: Vec<_> =
+            subnet.seats.iter().map(|seat| format!("{} {} {}", seat.address, seat.mac, seat.provider)).collect();
+        all[2..].sort();
+        all
+    }
+
+    #[test]
+    fn hosts_and_edges_are_on_it_each_at_its_host() {
+        let expected = [
+            "10.86.255.254 02:57:81:00:ff:fe 10.1.0.1",
+            "10.86.255.253 02:57:81:00:ff:fd 10.2.0.1",
+            "10.86.0.1 02:57:80:00:00:01 10.2.0.1",
+            "10.86.0.2 02:57:80:00:00:01 10.2.0.1",
+        ];
+        assert_eq!(seats(&environment("b", "two-way-nat")), expected);
+    }
+
+    #[test]
+    fn machines_with_second_interfaces_are_there_themselves() {
+        assert_eq!(
+            seats(&environment("a", "dual-interface"))[2..],
+            ["10.86.0.1 02:57:90:00:00:01 10.1.0.1", "10.86.0.2 02:57:90:00:00:02 10.1.0.1"]
+        );
+    }
+
+    #[test]
+    fn who_is_not_isolated_or_on_no_known_host_is_seen_nowhere_else() {
+        assert_eq!(seats(&environment("a", "none")).len(), 2);
+        assert_eq!(seats(&environment("c", "two-way-nat")).len(), 2);
+    }
+}

@@ -1,0 +1,109 @@
+//! Hosts of a cluster: each a test host, joined by a physical network of several subnets with a router between them, and
+//! real etcd members behind the same router.
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+use crate::{
+    TestHost,
+    etcd::{Certificates, EtcdCluster},
+    image::micro,
+};
+
+/// A cluster. Dropped, it removes all it made.
+pub struct TestCluster {
+    /// Before the etcd: daemons end while their store is still there.
+    hosts: Vec<TestHost>,
+    etcd: EtcdCluster,
+    certificates: Option<Certificates>,
+    binary: PathBuf,
+}
+
+impl TestCluster {
+    /// Starts so many members of etcd, with certificates or without; no host yet.
+    ///
+    /// # Panics
+    /// When they don't come up.
+    #[must_use]
+    #[track_caller]
+    pub fn new(binary: impl Into<PathBuf>, members: usize, tls: bool) -> Self {
+        let certificates = tls.then(|| Certificates::new("a test's authority"));
+        let etcd = EtcdCluster::start(members, certificates.as_ref());
+        for subnet in [1, 2] {
+            etcd.add_subnet(subnet);
+        }
+        Self { hosts: Vec::new(), etcd, certificates, binary: binary.into() }
+    }
+
+    /// Adds a host in one of the two physical subnets (1 or 2), with its configuration; its daemon doesn't run yet.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    #[track_caller]
+    pub fn add_host(&mut self, name: &str, subnet: u8) -> usize {
+        let number = self.hosts.len();
+        let host = TestHost::without_daemon(&self.binary);
+        let address = self.etcd.attach(&host.namespace(), subnet, number);
+        self.hosts.push(host);
+        let text = self.configuration(name, address, number);
+        self.hosts[number].configure(&text);
+        number
+    }
+
+    /// `[cluster]` of a host.
+    fn configuration(&self, name: &str, address: Ipv4Addr, number: usize) -> String {
+        let certificates = self.certificates.as_ref().map_or_else(String::new, |certificates| {
+            let identity = certificates.host(&format!("host-{number}"), &address.to_string());
+            let [ca, certificate, key] = [certificates.ca(), identity.certificate, identity.key];
+            format!("ca = '{}'\ncertificate = '{}'\nkey = '{}'\n", ca.display(), certificate.display(), key.display())
+        });
+        let endpoints = self.etcd.endpoints();
+        format!("[cluster]\nname = '{name}'\nendpoints = {endpoints:?}\nprovider-address = '{address}'\n{certificates}")
+    }
+
+    /// Adds a host and starts its daemon.
+    ///
+    /// # Panics
+    /// When it doesn't come up.
+    #[track_caller]
+    pub fn start_host(&mut self, name: &str, subnet: u8) -> usize {
+        let number = self.add_host(name, subnet);
+        self.hosts[number].start_daemon(&[]);
+        number
+    }
+
+    /// The hosts, in the order they came.
+    #[must_use]
+    pub fn host(&self, number: usize) -> &TestHost {
+        &self.hosts[number]
+    }
+
+    /// One of them, to start or stop its daemon.
+    #[must_use]
+    pub fn host_mut(&mut self, number: usize) -> &mut TestHost {
+        &mut self.hosts[number]
+    }
+
+    /// Imports the image `micro` on a host.
+    ///
+    /// # Panics
+    /// When it can't be.
+    #[track_caller]
+    pub fn import_micro(&self, number: usize) {
+        let description = micro().join("image.json");
+        self.hosts[number].wardian(&["image", "import", "micro", &description.to_string_lossy()]).ok();
+    }
+
+    /// The members of etcd.
+    #[must_use]
+    pub fn etcd(&mut self) -> &mut EtcdCluster {
+        &mut self.etcd
+    }
+
+    /// Cuts a host off from everybody, or joins it again.
+    ///
+    /// # Panics
+    /// When its link can't be changed.
+    pub fn cut(&self, number: usize, cut: bool) {
+        self.etcd.cut_host(number, cut);
+    }
+}
