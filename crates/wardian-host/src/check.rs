@@ -62,7 +62,29 @@ impl Host {
         ]
         .into_iter()
         .chain(self.check_updates())
+        .chain(self.check_cluster().await)
         .collect()
+    }
+
+    /// Nothing where this host is alone.
+    async fn check_cluster(&self) -> Option<HostCheck> {
+        self.shared.config.member.as_ref()?;
+        let check = match self.hosts().await {
+            Ok(hosts) => {
+                let down: Vec<_> =
+                    hosts.iter().filter(|host| host.presence.is_none()).map(|host| host.record.name.as_str()).collect();
+                match down.as_slice() {
+                    [] => HostCheck::new("cluster", HostVerdict::Ok, format!("{} hosts, all up", hosts.len())),
+                    down => HostCheck::new("cluster", HostVerdict::Warning, format!("down: {}", down.join(", ")))
+                        .hint("machines may still run there; start the daemon there, or mend its way to etcd"),
+                }
+            }
+            Err(refusal) => HostCheck {
+                hint: refusal.problem.hint,
+                ..HostCheck::new("cluster", HostVerdict::Failed, refusal.problem.message)
+            },
+        };
+        Some(check)
     }
 
     fn check_names(&self) -> HostCheck {

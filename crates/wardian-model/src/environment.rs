@@ -1,6 +1,6 @@
 //! The record of an environment: what was asked for, who it is, and how far it has come.
 
-use std::{fmt, net::Ipv4Addr, num::NonZeroU16};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, num::NonZeroU16};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use crate::{
     name::{EnvironmentName, HostName, MachineName, SnapshotName},
     record::Record,
     spec::{EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
+    vsid::Vsid,
 };
 
 /// An environment. Requests change `desired`, `fence`, `gateway` and `exposed`; its controller changes `phase`.
@@ -36,6 +37,9 @@ pub struct EnvironmentRecord {
     /// The host it is on, with its machines, its disks and its edge; nothing in a store that is one host's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
+    /// What lies on other hosts than that; nothing while all of it is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stretch: Option<Stretch>,
     /// Its edge on the lab network.
     pub edge: Edge,
     /// Who its machines are.
@@ -81,6 +85,26 @@ impl Record for EnvironmentRecord {
 }
 
 impl EnvironmentRecord {
+    /// The host a machine is on; nothing in a store that is one host's own.
+    #[must_use]
+    pub fn host_of(&self, machine: &MachineName) -> Option<&HostName> {
+        let elsewhere = self.stretch.as_ref().and_then(|stretch| stretch.elsewhere.get(machine));
+        elsewhere.or(self.host.as_ref())
+    }
+
+    /// All hosts it has a part on.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<&HostName> {
+        let elsewhere = self.stretch.iter().flat_map(|stretch| stretch.elsewhere.values());
+        elsewhere.chain(&self.host).collect()
+    }
+
+    /// By which frames of its subnet are told from others' between hosts. As nobody else has its edge's slot, nobody else has it.
+    #[must_use]
+    pub const fn vsid(&self) -> Vsid {
+        Vsid::of_edge(self.edge.slot)
+    }
+
     /// Everything it has of which there is one.
     pub fn claims(&self) -> impl Iterator<Item = Claimed> + '_ {
         let addresses = self.identities.values().map(|i| Claimed::Address(i.outside.address));
@@ -199,6 +223,14 @@ pub struct MachineIdentity {
     /// A number no other machine in the store has, 1 to 65535: the place of its public address in the lab network.
     /// The machine's own user id and its runtime directory are made from it.
     pub slot: u16,
+}
+
+/// What of an environment lies on other hosts than its edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stretch {
+    /// The machines that are on another host, and on which. There is at least one.
+    pub elsewhere: IndexMap<MachineName, HostName>,
 }
 
 /// Where an environment meets the lab network.

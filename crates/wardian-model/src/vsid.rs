@@ -21,6 +21,12 @@ impl Vsid {
     /// The last that may be used: the one behind it is reserved too.
     pub const LAST: Self = Self(0xff_fffe);
 
+    /// That of the subnet of the environment with this edge. The first is the lab network's; no edge has the slot 0.
+    #[must_use]
+    pub const fn of_edge(slot: u16) -> Self {
+        Self(Self::FIRST.0 + slot as u32)
+    }
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u32 {

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteType;
 use wardian_model::{id::EnvironmentId, mac::MacAddress};
-use wardian_plan::network::NetworkPlan;
+use wardian_plan::network::{EdgePlan, NetworkPlan, UplinkPlan};
 
 use crate::{
     error::NetworkError,
@@ -16,6 +16,7 @@ use crate::{
         netlink::Netlink,
         nft, sysctl,
     },
+    pairs::{Pair, Pairs, are_pair, outer_alias},
     taps,
 };
 
@@ -77,7 +78,7 @@ pub struct Observed {
     pub namespace: bool,
     /// The switch, up; both, where there is a second one.
     pub bridge: bool,
-    /// Both ends of the edge, up and belonging to one another.
+    /// Both ends of the edge, and of the uplink, where there are such: up and belonging to one another.
     pub edge: bool,
     /// The rules of the plan, unchanged since this process loaded them.
     pub rules: bool,
@@ -132,11 +133,16 @@ pub(crate) fn ensure(
     if plan.second.is_some() && !sysctl::is_there("bridge/bridge-nf-call-iptables") {
         return Err(NetworkError::NoBridgeFilter);
     }
-    let lab = &plan.edge.lab_bridge;
-    let lab = daemon
-        .link(lab)
-        .map_err(NetworkError::kernel(format!("look for bridge {lab}")))?
-        .ok_or_else(|| NetworkError::NoLab { name: lab.clone() })?;
+    let lab = match &plan.edge {
+        Some(EdgePlan { lab_bridge: lab, .. }) => Some(
+            daemon
+                .link(lab)
+                .map_err(NetworkError::kernel(format!("look for bridge {lab}")))?
+                .ok_or_else(|| NetworkError::NoLab { name: lab.clone() })?
+                .index,
+        ),
+        None => None,
+    };
 
     let (namespace, fresh) = match Namespace::at(path)? {
         Some(namespace) => (namespace, false),
@@ -159,7 +165,7 @@ pub(crate) fn ensure(
         Ok((inside, loading))
     })?;
 
-    let made = links(plan, &lab, &mut daemon, &mut inside.netlink, &namespace, owner, &mut changes);
+    let made = links(plan, lab, &mut daemon, &mut inside.netlink, &namespace, owner, &mut changes);
     if let Some(loading) = loading {
         // Waited for in any case: no process may be left behind.
         if let Err(error @ NetworkError::Nft { .. }) = loading.finish() {
@@ -171,14 +177,16 @@ pub(crate) fn ensure(
         changes.note("loaded the rules");
     }
     let Links { bridge, second, edge } = made?;
-    let port_of = match &plan.edge.port_of {
-        Some(name) if *name == plan.bridge.name => Some(bridge),
-        Some(_) => second,
-        None => None,
-    };
     namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;
-    open_edge(plan, &mut inside.netlink, port_of, &edge, &mut changes)
-        .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
+    if let (Some(wanted), Some(edge)) = (&plan.edge, edge) {
+        let port_of = match &wanted.port_of {
+            Some(name) if *name == plan.bridge.name => Some(bridge),
+            Some(_) => second,
+            None => None,
+        };
+        open_edge(wanted, &mut inside.netlink, port_of, &edge, &mut changes)
+            .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
+    }
     set_detour(plan, &mut inside.netlink, bridge, &mut changes)
         .map_err(NetworkError::kernel(format!("set the way by the gateway of environment {}", plan.environment)))?;
     taps::pin_all(plan, &mut inside.netlink, bridge, second, &mut changes)?;
@@ -213,14 +221,14 @@ struct Links {
     bridge: u32,
     /// Index of the second one.
     second: Option<u32>,
-    /// The edge's inner end.
-    edge: Link,
+    /// The edge's inner end, where the edge is here.
+    edge: Option<Link>,
 }
 
 /// The switches and the pair. The inner end stays down if it was.
 fn links(
     plan: &NetworkPlan,
-    lab: &Link,
+    lab: Option<u32>,
     daemon: &mut Netlink,
     inside: &mut Netlink,
     namespace: &Namespace,
@@ -239,49 +247,59 @@ fn links(
         None => None,
     };
 
-    let (outer_name, inner_name) = (&plan.edge.outer, &plan.edge.inner);
-    let doing = || NetworkError::kernel(format!("make the edge of environment {}", plan.environment));
-    let alias = outer_alias(owner, plan.environment);
-    let outer = daemon.link(outer_name).map_err(doing())?;
-    let inner = all.iter().find(|l| l.name == *inner_name).cloned();
-    let (outer, inner) = match (outer, inner) {
-        (Some(outer), Some(inner)) if are_pair(&outer, &inner) => (outer, inner),
-        (outer, inner) => {
-            if let Some(outer) = outer {
-                // An end without alias is one whose maker was killed before it could give one.
-                if outer.alias.as_ref().is_some_and(|a| *a != alias) || !outer.is_veth {
-                    let owner = outer.alias.unwrap_or_else(|| "somebody else".into());
-                    return Err(NetworkError::Foreign { name: outer.name, owner });
-                }
-                daemon.delete_link(outer.index).map_err(doing())?;
-            }
-            if let Some(inner) = inner {
-                inside.delete_link(inner.index).map_err(doing())?;
-            }
-            daemon
-                .add_pair(outer_name, lab.index, (inner_name, plan.edge.mac, namespace.file()), plan.edge.mtu)
-                .map_err(doing())?;
-            changes.note("made the edge");
-            let outer = daemon.link(outer_name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
-            let inner = inside.link(inner_name).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
-            (outer, inner)
+    let pairs = Pairs { plan, owner, namespace };
+    let edge = match &plan.edge {
+        Some(edge) => {
+            let wanted =
+                Pair { what: "edge", outer: &edge.outer, inner: &edge.inner, mac: Some(edge.mac), mtu: edge.mtu };
+            Some(pairs.ensure(&wanted, lab, daemon, inside, &all, changes)?)
         }
+        None => None,
     };
-    // Before it is up: a port of a bridge has nothing to say of its own.
-    sysctl::set_if_there(&format!("ipv6/conf/{outer_name}/disable_ipv6"), "1")?;
+    let doing = || NetworkError::kernel(format!("set up the switch of environment {of}"));
+    if let Some(uplink) = &plan.uplink {
+        let wanted = Pair { what: "uplink", outer: &uplink.outer, inner: &uplink.inner, mac: None, mtu: uplink.mtu };
+        let port = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
+        open_uplink(uplink, inside, bridge.index, &port, changes).map_err(doing())?;
+    }
+    // Where the gateway is on another host, nobody here may answer for it.
+    let own: &[Ipv4Net] = if plan.edge.is_some() { &[plan.bridge.address] } else { &[] };
+    set_addresses(inside, &bridge, own, changes).map_err(doing())?;
+    if plan.edge.is_none() {
+        // The servers speak as the gateway all the same: questions are answered on the host where they are asked.
+        let all = inside.links().map_err(doing())?;
+        let here = all.iter().find(|link| link.name == "lo").ok_or_else(gone).map_err(doing())?;
+        let change = LinkChange { up: !here.up, ..LinkChange::default() };
+        if !change.is_empty() {
+            inside.change_link(here.index, change).map_err(doing())?;
+        }
+        set_addresses(inside, here, &[LOOPBACK, plan.bridge.address.addr().into()], changes).map_err(doing())?;
+    }
+    Ok(Links { bridge: bridge.index, second, edge })
+}
+
+/// 127.0.0.1/8, which a loopback has once it is up.
+const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 8);
+
+/// Opens the inner end: a port of the switch, which doesn't learn from it: where machines are, the packet filter knows.
+fn open_uplink(
+    plan: &UplinkPlan,
+    inside: &mut Netlink,
+    bridge: u32,
+    port: &Link,
+    changes: &mut Changes,
+) -> io::Result<()> {
     let change = LinkChange {
-        mac: None,
-        mtu: Some(plan.edge.mtu).filter(|m| outer.mtu != u32::from(*m)),
-        master: Some(lab.index).filter(|_| outer.master != Some(lab.index)),
-        alias: Some(alias).filter(|a| outer.alias.as_ref() != Some(a)),
-        up: !outer.up,
+        mtu: Some(plan.mtu).filter(|m| port.mtu != u32::from(*m)),
+        master: Some(bridge).filter(|_| port.master != Some(bridge)),
+        up: !port.up,
+        ..LinkChange::default()
     };
     if !change.is_empty() {
-        daemon.change_link(outer.index, change).map_err(doing())?;
-        changes.note("set up the edge's outer end");
+        inside.change_link(port.index, change)?;
+        changes.note("set up the uplink");
     }
-    set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
-    Ok(Links { bridge: bridge.index, second, edge: inner })
+    Ok(())
 }
 
 /// A switch as it shall be.
@@ -328,30 +346,22 @@ impl Switch<'_> {
     }
 }
 
-fn gone() -> io::Error {
+pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it vanished at once")
-}
-
-fn are_pair(outer: &Link, inner: &Link) -> bool {
-    outer.is_veth && inner.is_veth && outer.peer == Some(inner.index) && inner.peer == Some(outer.index)
-}
-
-fn outer_alias(owner: &str, environment: EnvironmentId) -> String {
-    format!("{owner}:{environment}")
 }
 
 /// Opens the inner end: a port of a switch where the plan says so, and otherwise with addresses and routes of its own. Rules are
 /// loaded by now.
 fn open_edge(
-    plan: &NetworkPlan,
+    plan: &EdgePlan,
     inside: &mut Netlink,
     port_of: Option<u32>,
     edge: &Link,
     changes: &mut Changes,
 ) -> io::Result<()> {
     let change = LinkChange {
-        mac: Some(plan.edge.mac).filter(|m| edge.mac != m.bytes()),
-        mtu: Some(plan.edge.mtu).filter(|m| edge.mtu != u32::from(*m)),
+        mac: Some(plan.mac).filter(|m| edge.mac != m.bytes()),
+        mtu: Some(plan.mtu).filter(|m| edge.mtu != u32::from(*m)),
         master: port_of.filter(|_| edge.master != port_of),
         up: !edge.up,
         ..LinkChange::default()
@@ -360,7 +370,7 @@ fn open_edge(
         inside.change_link(edge.index, change)?;
         changes.note("set up the edge's inner end");
     }
-    let addresses: Vec<Ipv4Net> = plan.edge.addresses.iter().map(|a| Ipv4Net::from(*a)).collect();
+    let addresses: Vec<Ipv4Net> = plan.addresses.iter().map(|a| Ipv4Net::from(*a)).collect();
     set_addresses(inside, edge, &addresses, changes)?;
     if port_of.is_some() {
         return Ok(());
@@ -369,14 +379,14 @@ fn open_edge(
     let there = inside.routes()?;
     for table in [MAIN_TABLE, OUTWARD_TABLE] {
         let to_lab = Route {
-            destination: plan.edge.lab,
+            destination: plan.lab,
             gateway: None,
             link: Some(edge.index),
             table,
             metric: 0,
             kind: RouteType::Unicast,
         };
-        let out = Route { destination: Ipv4Net::default(), gateway: Some(plan.edge.gateway), ..to_lab.clone() };
+        let out = Route { destination: Ipv4Net::default(), gateway: Some(plan.gateway), ..to_lab.clone() };
         for route in [to_lab, out] {
             if !there.contains(&route) {
                 inside.set_route(&route)?;
@@ -384,7 +394,7 @@ fn open_edge(
             }
         }
     }
-    if inside.ensure_mark_rule(plan.edge.outward_mark, OUTWARD_TABLE)? {
+    if inside.ensure_mark_rule(plan.outward_mark, OUTWARD_TABLE)? {
         changes.note("set the routing rule");
     }
     Ok(())
@@ -437,7 +447,11 @@ fn set_addresses(inside: &mut Netlink, link: &Link, wanted: &[Ipv4Net], changes:
 pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loaded>) -> Result<Observed, NetworkError> {
     let Some(namespace) = Namespace::at(path)? else { return Ok(Observed::default()) };
     let doing = || NetworkError::kernel(format!("look at environment {}", plan.environment));
-    let outer = Netlink::open().and_then(|mut n| n.link(&plan.edge.outer)).map_err(doing())?;
+    let mut daemon = Netlink::open().map_err(doing())?;
+    let edge = plan.edge.iter().map(|edge| (&edge.outer, &edge.inner, true));
+    let pairs = edge.chain(plan.uplink.iter().map(|uplink| (&uplink.outer, &uplink.inner, false)));
+    let pairs = pairs.map(|(outer, inner, port)| Ok((daemon.link(outer)?, inner, port)));
+    let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(doing())?;
     let mut inside = namespace.run_blocking("look at an environment", Inside::open)?;
     let all = inside.netlink.links().map_err(doing())?;
     let find = |name: &str| all.iter().find(|l| l.name == name);
@@ -446,10 +460,12 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
         bridge: std::iter::once(&plan.bridge.name)
             .chain(plan.second.iter().map(|s| &s.bridge))
             .all(|name| find(name).is_some_and(|l| l.up && l.is_bridge)),
-        edge: match (&outer, find(&plan.edge.inner)) {
-            (Some(outer), Some(inner)) => outer.up && inner.up && outer.master.is_some() && are_pair(outer, inner),
+        edge: pairs.iter().all(|(outer, inner, port)| match (outer, find(inner)) {
+            (Some(outer), Some(inner)) => {
+                outer.up && inner.up && outer.master.is_some() == *port && are_pair(outer, inner)
+            }
             _ => false,
-        },
+        }),
         rules: nft::Loaded::holds(loaded, &plan.nftables, &inside.netfilter).map_err(doing())?,
         taps: plan
             .all_taps()

@@ -23,6 +23,7 @@ mod hand_over;
 mod kernel;
 mod lab;
 mod network;
+mod pairs;
 pub mod services;
 mod taps;
 pub mod update;

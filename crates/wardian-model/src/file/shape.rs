@@ -95,6 +95,7 @@ pub(super) static ENVIRONMENT: Shape = Shape::Table {
         ),
         key("network", &NETWORK),
         key("isolation", &ISOLATION),
+        key("placement", &PLACEMENT),
         key("depends-outside", &DEPENDENCIES),
     ],
 
@@ -161,6 +162,20 @@ static LIMITS: Shape = Shape::Table {
 
     whole: any,
 };
+
+static PLACEMENT: Shape = Shape::Table {
+    what: "`placement`",
+    keys: &[
+        key("policy", &Shape::Word { words: &["together", "spread", "pack"] }),
+        key("same-host", &Shape::List { of: &MACHINES }),
+        key("apart", &Shape::List { of: &MACHINES }),
+    ],
+
+    whole: any,
+};
+
+static MACHINES: Shape =
+    Shape::List { of: &Shape::Text { wants: "the name of a machine", check: Value::fits::<MachineName> } };
 
 static NETWORK: Shape = Shape::Table {
     what: "`network`",

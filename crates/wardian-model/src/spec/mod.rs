@@ -5,6 +5,7 @@
 
 mod expose;
 mod gateway;
+mod placement;
 mod readiness;
 
 use std::net::Ipv4Addr;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use expose::{Expose, ExposeError, Protocol};
 pub use gateway::{Gateway, GatewayError, UnreachableError};
+pub use placement::{PlacementPolicy, PlacementSpec};
 pub use readiness::{HttpProbe, Probe, Readiness};
 
 use crate::{
@@ -38,6 +40,9 @@ pub struct EnvironmentSpec {
     /// What the outside sees.
     #[serde(default)]
     pub isolation: IsolationSpec,
+    /// Which hosts its machines go to, where there are several.
+    #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
+    pub placement: PlacementSpec,
     /// What it uses outside of itself, in words: a directory, a database. Isolation can't keep clones apart there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_outside: Vec<String>,

@@ -117,28 +117,28 @@ impl Netlink {
     pub(crate) fn add_pair(
         &mut self,
         here: &str,
-        master: u32,
-        there: (&str, MacAddress, &OwnedFd),
+        master: Option<u32>,
+        there: (&str, Option<MacAddress>, &OwnedFd),
         mtu: u16,
     ) -> io::Result<()> {
         let (name, mac, namespace) = there;
         let mut peer = LinkMessage::default();
         peer.attributes = vec![
             LinkAttribute::IfName(name.into()),
-            LinkAttribute::Address(mac.bytes().to_vec()),
             LinkAttribute::Mtu(mtu.into()),
             LinkAttribute::NetNsFd(namespace.as_raw_fd()),
         ];
+        peer.attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.bytes().to_vec())));
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(here.into()),
             LinkAttribute::Mtu(mtu.into()),
-            LinkAttribute::Controller(master),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Veth),
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
             ]),
         ];
+        message.attributes.extend(master.map(LinkAttribute::Controller));
         self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
     }
 

@@ -138,7 +138,7 @@ impl Host {
         let guest = self.boot_second(plan, machine).await;
         let address = plan.second.as_ref().unwrap().taps[machine].address;
         guest.space.run(&format!("ip address add {address}/16 dev eth0"));
-        guest.space.run(&format!("ip route add default via {}", plan.edge.gateway));
+        guest.space.run(&format!("ip route add default via {}", plan.edge.as_ref().unwrap().gateway));
         guest
     }
 

@@ -7,7 +7,7 @@
 
 mod compile;
 mod difference;
-mod lab;
+mod subnets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 
 pub use compile::{Seat, Subnet, compile};
 pub use difference::{Change, difference};
-pub use lab::{LAB_DOMAIN, LAB_VSID, lab};
+pub use subnets::{LAB_DOMAIN, LAB_VSID, subnets};
 pub use wardian_model::encapsulation::Encapsulation;
 
 /// What the filter of one host shall know.

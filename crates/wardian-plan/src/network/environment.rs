@@ -2,11 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, spec::Fence};
+use wardian_model::{
+    encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName, spec::Fence,
+};
 
 use super::{
-    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, bare, crossing,
-    pins, second,
+    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, UplinkPlan, bare,
+    crossing, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -18,6 +20,10 @@ pub const GATEWAY_MAC: MacAddress = MacAddress::GATEWAY;
 pub(super) const BRIDGE: &str = "br0";
 /// The edge's name inside.
 pub(super) const EDGE: &str = "edge";
+/// The name of the port that leads to the parts on other hosts.
+pub(super) const UPLINK: &str = "uplink";
+/// What every envelope leaves of the 1500 bytes of a physical network, on every host.
+const STRETCHED_MTU: u16 = Encapsulation::Vxlan.guest_mtu(1500);
 /// The mark of packets that must go out by the edge.
 pub(super) const OUTWARD: u32 = 0x5744;
 /// The mark of packets that go to the machine that is the gateway.
@@ -39,6 +45,15 @@ pub const fn machine_uid(slot: u16) -> u32 {
 /// The network of one environment.
 #[must_use]
 pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
+    part(record, lab, record.host.as_ref())
+}
+
+/// The network of the part that an environment has on a host. The edge is on one of them, and with it the gateway; the others
+/// find both through the overlay.
+#[must_use]
+pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>) -> NetworkPlan {
+    let home = record.host.as_ref() == host;
+    let mtu = if record.stretch.is_some() { STRETCHED_MTU.min(lab.mtu) } else { lab.mtu };
     let network = &record.spec.network;
     let subnet = network.subnet.trunc();
     let gateway = network.gateway();
@@ -46,6 +61,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
     let taps: Vec<TapPlan> = record
         .identities
         .iter()
+        .filter(|(machine, _)| record.host_of(machine) == host)
         .map(|(machine, identity)| TapPlan {
             // The slot, not the position: the name must not move when the machines' order does.
             name: format!("tap{}", identity.slot),
@@ -79,19 +95,29 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
     let router = record.gateway.machine();
     let second = second::plan(record, lab);
     let nftables = match &second {
-        None if !record.spec.is_isolated() => bare::tables(record, &taps),
-        None => crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet))),
+        None if !home => bare::tables(record, &taps, UPLINK),
+        None if !record.spec.is_isolated() => bare::tables(record, &taps, EDGE),
+        None => {
+            let uplink = record.stretch.as_ref().map(|_| UPLINK);
+            crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet)), uplink)
+        }
         Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
     };
     NetworkPlan {
         environment: record.id,
         bridge: BridgePlan {
             name: BRIDGE.into(),
-            mac: GATEWAY_MAC,
+            mac: if home { GATEWAY_MAC } else { MacAddress::AWAY },
             address: Ipv4Net::new(gateway, subnet.prefix_len()).unwrap_or(subnet),
-            mtu: lab.mtu,
+            mtu,
         },
-        edge: EdgePlan {
+        uplink: record.stretch.as_ref().map(|_| UplinkPlan {
+            outer: format!("wu{}", record.edge.slot),
+            inner: UPLINK.into(),
+            vsid: record.vsid(),
+            mtu,
+        }),
+        edge: home.then(|| EdgePlan {
             outer: format!("we{}", record.edge.slot),
             inner: EDGE.into(),
             lab_bridge: lab.bridge.clone(),
@@ -101,7 +127,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
                 None => None,
             },
             mac: record.edge.mac,
-            addresses: match second {
+            addresses: match &second {
                 None => crossing::public(record).collect(),
                 Some(_) => Vec::new(),
             },
@@ -109,7 +135,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             gateway: lab.address(),
             mtu: lab.mtu,
             outward_mark: OUTWARD,
-        },
+        }),
         dhcp: DhcpPlan {
             server: gateway,
             // With a second interface, that is the way out; without isolation, there is none.
@@ -123,7 +149,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
             ),
             subnet,
             domain: network.domain.clone(),
-            mtu: lab.mtu,
+            mtu,
             lease_seconds: LEASE,
             leases,
         },

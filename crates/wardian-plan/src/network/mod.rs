@@ -22,7 +22,7 @@ mod second;
 mod tests;
 mod text;
 
-pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab};
+pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab, part};
 pub use lab::{LabConfig, lab, lab_mac};
 pub use pins::PARKED_GROUP;
 
@@ -34,6 +34,7 @@ use wardian_model::{
     id::EnvironmentId,
     mac::MacAddress,
     name::{Domain, Hostname, MachineName},
+    vsid::Vsid,
 };
 
 /// The lab network of a host: the bridge on which the edges of its environments meet.
@@ -65,8 +66,12 @@ pub struct NetworkPlan {
     pub bridge: BridgePlan,
     /// One per machine.
     pub taps: Vec<TapPlan>,
-    /// Where it meets the lab network.
-    pub edge: EdgePlan,
+    /// Where it meets the lab network; nothing where its edge is on another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgePlan>,
+    /// The way to its parts on other hosts, where it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkPlan>,
     /// The way by a machine that is the gateway of the others, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detour: Option<DetourPlan>,
@@ -87,9 +92,10 @@ pub struct NetworkPlan {
 pub struct BridgePlan {
     /// Its name.
     pub name: String,
-    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP.
+    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP. Where the
+    /// gateway is on another host, one that nobody asks for.
     pub mac: MacAddress,
-    /// The gateway's address, with the subnet's length.
+    /// The gateway's address, with the subnet's length. Where the gateway is on another host, the switch doesn't have it.
     pub address: Ipv4Net,
     /// In bytes.
     pub mtu: u16,
@@ -157,6 +163,20 @@ pub struct EdgePlan {
     pub mtu: u16,
     /// Packets with this mark are routed to the edge even when an address inside has the same number; see `crossing`.
     pub outward_mark: u32,
+}
+
+/// A pair of virtual interfaces: one a port of the switch, one in the daemon's namespace, where the packet filter takes it
+/// to the other hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UplinkPlan {
+    /// The end in the daemon's namespace.
+    pub outer: String,
+    /// The port of the switch.
+    pub inner: String,
+    /// The subnet's id.
+    pub vsid: Vsid,
+    /// In bytes.
+    pub mtu: u16,
 }
 
 /// How packets get to the machine that forwards them outwards.

@@ -25,16 +25,11 @@ use super::{
 /// the bridge gives to every port. So it is stopped here.
 pub const PARKED_GROUP: u32 = 0x5744;
 
-/// `table bridge wardian`, with the machine that is the gateway of the others, and the subnet it is in.
-pub(super) fn table(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>) -> String {
-    let rules = Rules { router, ..Rules::default() };
-    render(taps.iter(), rules)
-}
-
-/// The same with a port that anything passes.
-pub(super) fn table_with_open_port(taps: &[TapPlan], port: &str) -> String {
-    let open = || Vec::from(rules![format!("iifname \"{port}\" accept")]);
-    render(taps.iter(), Rules { first: open(), input: open(), ..Rules::default() })
+/// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with a port by which
+/// anything is let in.
+pub(super) fn table(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>, open: Option<&str>) -> String {
+    let open = || open.map(|port| format!("iifname \"{port}\" accept")).into_iter().collect();
+    render(taps.iter(), Rules { router, first: open(), input: open(), ..Rules::default() })
 }
 
 /// The same with second interfaces, whose switch has the edge as a port.

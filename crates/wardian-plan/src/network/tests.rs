@@ -120,7 +120,10 @@ fn rules_without_isolation() {
     let mut record = store("open");
     record.spec.isolation.mode = wardian_model::spec::IsolationMode::None;
     let plan = environment(&record, &LabConfig::default());
-    assert_eq!((plan.edge.addresses.len(), plan.edge.port_of.as_deref()), (0, Some("br0")));
+    assert_eq!(
+        (plan.edge.as_ref().unwrap().addresses.len(), plan.edge.as_ref().unwrap().port_of.as_deref()),
+        (0, Some("br0"))
+    );
     nft_check(&plan.nftables).unwrap();
     insta::assert_snapshot!("rules_bare", plan.nftables);
 }
@@ -131,7 +134,7 @@ fn machines_without_an_address_of_their_own_are_not_on_the_lab_network() {
         let mut record = store("open");
         record.gateway = gateway.parse().unwrap();
         let plan = environment(&record, &LabConfig::default());
-        (plan.edge.addresses.len(), plan.detour.map(|detour| detour.by.to_string()))
+        (plan.edge.as_ref().unwrap().addresses.len(), plan.detour.map(|detour| detour.by.to_string()))
     };
     assert_eq!(addresses("per-machine"), (2, None));
     assert_eq!(addresses("host"), (1, None));
@@ -221,7 +224,7 @@ fn a_domain_controller_has_no_outside_whatever_the_fence() {
     for fence in ["open", "out-only", "sealed"] {
         let plan = environment(&with_controller(fence), &LabConfig::default());
         nft_check(&plan.nftables).unwrap();
-        assert_eq!(plan.edge.addresses, [Ipv4Addr::new(10, 86, 0, 5)]);
+        assert_eq!(plan.edge.unwrap().addresses, [Ipv4Addr::new(10, 86, 0, 5)]);
         assert!(!addresses_in(&plan.nftables).contains(&Ipv4Addr::new(10, 86, 0, 6)), "{}", plan.nftables);
 
         let forward = plan.nftables.rsplit("chain forward").next().unwrap().split("chain ").next().unwrap();
@@ -339,8 +342,8 @@ proptest! {
     #[test]
     fn names_of_links_fit_the_kernel_and_differ(record in any_record()) {
         let plan = environment(&record, &LabConfig::default());
-        let names: BTreeSet<&str> = plan.taps.iter().flat_map(TapPlan::names).chain([&*plan.edge.inner, &*plan.bridge.name]).collect();
+        let names: BTreeSet<&str> = plan.taps.iter().flat_map(TapPlan::names).chain([&*plan.edge.as_ref().unwrap().inner, &*plan.bridge.name]).collect();
         prop_assert_eq!(names.len(), 2 * plan.taps.len() + 2);
-        prop_assert!(names.iter().all(|n| n.len() <= 15) && plan.edge.outer.len() <= 15);
+        prop_assert!(names.iter().all(|n| n.len() <= 15) && plan.edge.as_ref().unwrap().outer.len() <= 15);
     }
 }

@@ -4,29 +4,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use wardian_model::name::MachineName;
+use wardian_model::{name::MachineName, spec::EnvironmentSpec};
 
-/// Where the machines of an environment go, seen from one another.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Policy {
-    /// All on one host. Machines that must be apart are the only ones that leave it, onto as few others as they need.
-    #[default]
-    Together,
-    /// On as many hosts as possible, each as little loaded as possible.
-    Spread,
-    /// On as few hosts as possible, each as much loaded as possible.
-    Pack,
-}
-
-impl std::fmt::Display for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Together => "together",
-            Self::Spread => "spread",
-            Self::Pack => "pack",
-        })
-    }
-}
+pub use wardian_model::spec::PlacementPolicy as Policy;
 
 /// What a group of machines asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +93,15 @@ fn in_between(chain: &[MachineName]) -> String {
 }
 
 impl Rules {
+    /// What the environment's file asks for.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(spec: &EnvironmentSpec) -> Result<Self, RulesError> {
+        let asked = &spec.placement;
+        Self::new(asked.policy, asked.same_host.clone(), asked.apart.clone(), spec.machines.keys())
+    }
+
     /// Checks that the groups are of `machines`, the environment's, and that they can hold at once.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
-//! The lab network of a cluster: one virtual subnet that every host has a switch of, its lab bridge.
+//! The virtual subnets of a cluster: that of each environment which lies on several hosts, and the lab network, which every
+//! host has a switch of, its lab bridge.
 //!
-//! On it are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
+//! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
 //! inside: that stays on its own host, for two of a kind would collide on every one.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use wardian_model::{cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, vsid::Vsid};
+use wardian_model::{
+    cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName,
+    vsid::Vsid,
+};
 
 use super::{Seat, Subnet};
 use crate::network;
@@ -17,15 +21,44 @@ pub const LAB_VSID: Vsid = Vsid::FIRST;
 /// Its routing domain.
 pub const LAB_DOMAIN: u32 = 0;
 
-/// Who is where on the lab network.
+/// Where hosts are on the physical network.
+type Providers<'a> = BTreeMap<&'a HostName, Ipv4Addr>;
+
+/// All subnets that span hosts, and who is where in each.
 #[must_use]
-pub fn lab(
+pub fn subnets(
     prefix: Ipv4Net,
     encapsulation: Encapsulation,
     hosts: &[HostRecord],
     environments: &[EnvironmentRecord],
+) -> Vec<Subnet> {
+    let providers: Providers<'_> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
+    let stretched = environments.iter().filter(|environment| environment.stretch.is_some());
+    let inside = stretched.map(|environment| inside(encapsulation, &providers, environment));
+    std::iter::once(lab(prefix, encapsulation, hosts, &providers, environments)).chain(inside).collect()
+}
+
+/// The subnet of an environment: its machines, each at its host, and the gateway, which is where the edge is.
+fn inside(encapsulation: Encapsulation, providers: &Providers<'_>, environment: &EnvironmentRecord) -> Subnet {
+    let gateway = environment.spec.network.gateway();
+    let gateway = environment.host.as_ref().map(|host| (gateway, MacAddress::GATEWAY, host));
+    let machines = environment.identities.iter().filter_map(|(name, identity)| {
+        Some((identity.inside.address, identity.inside.mac, environment.host_of(name)?))
+    });
+    let seats = gateway
+        .into_iter()
+        .chain(machines)
+        .filter_map(|(address, mac, host)| Some(Seat { address, mac, provider: *providers.get(host)?, own: None }));
+    Subnet { vsid: environment.vsid(), domain: environment.edge.slot.into(), encapsulation, seats: seats.collect() }
+}
+
+fn lab(
+    prefix: Ipv4Net,
+    encapsulation: Encapsulation,
+    hosts: &[HostRecord],
+    provider: &Providers<'_>,
+    environments: &[EnvironmentRecord],
 ) -> Subnet {
-    let provider: BTreeMap<_, Ipv4Addr> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
     let own = hosts.iter().map(|host| (host.lab_address, network::lab_mac(prefix, host.lab_address), host.provider));
     let theirs = environments.iter().filter_map(|e| Some((e, *provider.get(e.host.as_ref()?)?)));
     let theirs = theirs.flat_map(|(environment, provider)| {
@@ -37,6 +70,8 @@ pub fn lab(
 
 #[cfg(test)]
 mod tests {
+    use wardian_model::environment::Stretch;
+
     use super::*;
     use crate::fabric::compile;
 
@@ -76,8 +111,10 @@ mod tests {
     fn seats(environment: &EnvironmentRecord) -> Vec<String> {
         let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
         let prefix = "10.86.0.0/16".parse().unwrap();
-        let subnet = lab(prefix, Encapsulation::Nvgre, &hosts, std::slice::from_ref(environment));
-        assert_eq!(compile(hosts[0].provider, std::slice::from_ref(&subnet)).switches[&LAB_VSID].peers.len(), 1);
+        let [subnet] = &subnets(prefix, Encapsulation::Nvgre, &hosts, std::slice::from_ref(environment))[..] else {
+            panic!("the lab network alone");
+        };
+        assert_eq!(compile(hosts[0].provider, std::slice::from_ref(subnet)).switches[&LAB_VSID].peers.len(), 1);
         let mut all: Vec<_> =
             subnet.seats.iter().map(|seat| format!("{} {} {}", seat.address, seat.mac, seat.provider)).collect();
         all[2..].sort();
@@ -101,6 +138,19 @@ mod tests {
             seats(&environment("a", "dual-interface"))[2..],
             ["10.86.0.1 02:57:90:00:00:01 10.1.0.1", "10.86.0.2 02:57:90:00:00:02 10.1.0.1"]
         );
+    }
+
+    #[test]
+    fn an_environment_on_several_hosts_has_a_subnet_with_its_gateway_where_its_edge_is() {
+        let mut environment = environment("a", "two-way-nat");
+        let elsewhere = [("db".parse().unwrap(), "b".parse().unwrap())];
+        environment.stretch = Some(Stretch { elsewhere: elsewhere.into() });
+        let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
+        let all = subnets("10.86.0.0/16".parse().unwrap(), Encapsulation::Vxlan, &hosts, &[environment]);
+        assert_eq!((all.len(), all[1].vsid.number(), all[1].domain), (2, 4097, 1));
+        let seats: Vec<_> = all[1].seats.iter().map(|s| format!("{} {}", s.address, s.provider)).collect();
+        assert!(seats.contains(&"192.168.23.254 10.1.0.1".to_owned()), "{seats:?}");
+        assert_eq!(seats.iter().filter(|seat| seat.ends_with("10.2.0.1")).count(), 1, "{seats:?}");
     }
 
     #[test]

@@ -1,0 +1,97 @@
+//! The pairs of virtual interfaces by which an environment meets what is outside of its namespace: its edge, and its uplink.
+
+use wardian_model::{id::EnvironmentId, mac::MacAddress};
+use wardian_plan::network::NetworkPlan;
+
+use crate::{
+    environment::{Changes, gone},
+    error::NetworkError,
+    kernel::{
+        message::{Link, LinkChange},
+        namespace::Namespace,
+        netlink::Netlink,
+        sysctl,
+    },
+};
+
+/// A pair of virtual interfaces as it shall be.
+pub(crate) struct Pair<'a> {
+    /// What messages call it.
+    pub(crate) what: &'a str,
+    pub(crate) outer: &'a str,
+    pub(crate) inner: &'a str,
+    /// The inner end's hardware address; any, where nobody sees it.
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu: u16,
+}
+
+/// Makes the pairs of one environment.
+pub(crate) struct Pairs<'a> {
+    pub(crate) plan: &'a NetworkPlan,
+    pub(crate) owner: &'a str,
+    pub(crate) namespace: &'a Namespace,
+}
+
+impl Pairs<'_> {
+    /// The outer end is up afterwards, as a port of `master` where there is one; gives the inner end, which stays down if it was.
+    pub(crate) fn ensure(
+        &self,
+        pair: &Pair<'_>,
+        master: Option<u32>,
+        daemon: &mut Netlink,
+        inside: &mut Netlink,
+        all: &[Link],
+        changes: &mut Changes,
+    ) -> Result<Link, NetworkError> {
+        let (what, of) = (pair.what, self.plan.environment);
+        let doing = || NetworkError::kernel(format!("make the {what} of environment {of}"));
+        let alias = outer_alias(self.owner, of);
+        let outer = daemon.link(pair.outer).map_err(doing())?;
+        let inner = all.iter().find(|l| l.name == pair.inner).cloned();
+        let (outer, inner) = match (outer, inner) {
+            (Some(outer), Some(inner)) if are_pair(&outer, &inner) => (outer, inner),
+            (outer, inner) => {
+                if let Some(outer) = outer {
+                    // An end without alias is one whose maker was killed before it could give one.
+                    if outer.alias.as_ref().is_some_and(|a| *a != alias) || !outer.is_veth {
+                        let owner = outer.alias.unwrap_or_else(|| "somebody else".into());
+                        return Err(NetworkError::Foreign { name: outer.name, owner });
+                    }
+                    daemon.delete_link(outer.index).map_err(doing())?;
+                }
+                if let Some(inner) = inner {
+                    inside.delete_link(inner.index).map_err(doing())?;
+                }
+                let inner = (pair.inner, pair.mac, self.namespace.file());
+                daemon.add_pair(pair.outer, master, inner, pair.mtu).map_err(doing())?;
+                changes.note(format!("made the {what}"));
+                let outer = daemon.link(pair.outer).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
+                let inner = inside.link(pair.inner).and_then(|l| l.ok_or_else(gone)).map_err(doing())?;
+                (outer, inner)
+            }
+        };
+        // Before it is up: it has nothing to say of its own.
+        sysctl::set_if_there(&format!("ipv6/conf/{}/disable_ipv6", pair.outer), "1")?;
+        let change = LinkChange {
+            mac: None,
+            mtu: Some(pair.mtu).filter(|m| outer.mtu != u32::from(*m)),
+            master: master.filter(|_| outer.master != master),
+            alias: Some(alias).filter(|a| outer.alias.as_ref() != Some(a)),
+            up: !outer.up,
+        };
+        if !change.is_empty() {
+            daemon.change_link(outer.index, change).map_err(doing())?;
+            changes.note(format!("set up the {what}'s outer end"));
+        }
+        Ok(inner)
+    }
+}
+
+pub(crate) fn are_pair(outer: &Link, inner: &Link) -> bool {
+    outer.is_veth && inner.is_veth && outer.peer == Some(inner.index) && inner.peer == Some(outer.index)
+}
+
+/// What says whose an outer end is.
+pub(crate) fn outer_alias(owner: &str, environment: EnvironmentId) -> String {
+    format!("{owner}:{environment}")
+}
