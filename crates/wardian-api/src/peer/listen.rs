@@ -1,6 +1,6 @@
 //! The server for peers: on TCP, with certificates where there are any, and never without the secret.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{cell::Cell, convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{
     Json, Router,
@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::{
     dial::{Io, prepare},
     headers,
+    strangers::{Stranger, Strangers},
     trust::Trust,
 };
 use crate::{
@@ -35,15 +36,20 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// lets requests end, for five seconds at most.
 pub async fn serve(listener: TcpListener, router: Router, trust: Trust, shutdown: CancellationToken) {
     let mut connections = JoinSet::new();
+    let strangers = Strangers::default();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             // Forget those that have ended, so that their number stays the number of the open ones.
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => {
-                    connections.spawn(answer(stream, from, router.clone(), trust.clone(), shutdown.clone()));
-                }
+                Ok((stream, from)) => match strangers.enter(from.ip()) {
+                    Some(stranger) => {
+                        let answered = answer(stream, from, stranger, router.clone(), trust.clone(), shutdown.clone());
+                        connections.spawn(answered);
+                    }
+                    None => tracing::warn!(%from, "refused a connection: too many that say nothing"),
+                },
                 Err(error) => connection::not_accepted(&error).await,
             },
         }
@@ -53,7 +59,14 @@ pub async fn serve(listener: TcpListener, router: Router, trust: Trust, shutdown
 }
 
 /// Answers one connection.
-async fn answer(stream: TcpStream, from: SocketAddr, router: Router, trust: Trust, shutdown: CancellationToken) {
+async fn answer(
+    stream: TcpStream,
+    from: SocketAddr,
+    stranger: Stranger,
+    router: Router,
+    trust: Trust,
+    shutdown: CancellationToken,
+) {
     let secured = tokio::select! {
         secured = timeout(HEAD_TIMEOUT, secure(stream, &trust)) => secured,
         () = shutdown.cancelled() => return,
@@ -69,8 +82,12 @@ async fn answer(stream: TcpStream, from: SocketAddr, router: Router, trust: Trus
             return;
         }
     };
+    let stranger = Cell::new(Some(stranger));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let admitted = trust.admits(request.headers());
+        if admitted {
+            drop(stranger.take());
+        }
         // Nothing behind this needs it.
         request.headers_mut().remove(header::AUTHORIZATION);
         request.headers_mut().insert(headers::CARRIED, headers::YES);
@@ -97,5 +114,6 @@ async fn secure(stream: TcpStream, trust: &Trust) -> std::io::Result<Box<dyn Io>
 
 fn unauthorized() -> Response {
     let error = ApiError::new(ErrorKind::Forbidden, "only hosts of this cluster are answered here");
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], Json(ErrorBody { error })).into_response()
+    let headers = [(header::WWW_AUTHENTICATE, "Bearer"), (header::CONNECTION, "close")];
+    (StatusCode::UNAUTHORIZED, headers, Json(ErrorBody { error })).into_response()
 }

@@ -26,6 +26,7 @@ mod fetch;
 mod headers;
 mod images;
 mod listen;
+mod strangers;
 mod tls;
 mod trust;
 mod whereabouts;

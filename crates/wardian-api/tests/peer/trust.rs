@@ -63,6 +63,28 @@ async fn without_the_secret_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_takes_no_room_from_others_and_gets_one_guess_for_each_connection() {
+    let two = Two::new().await;
+    let mut silent = Vec::new();
+    for _ in 0..140 {
+        silent.push(TcpStream::connect(two.b_address).await.unwrap());
+    }
+    // All from this address, at which there is no room any more for a host either.
+    let error = two.user.refused(Method::POST, STOP).await;
+    assert!(error.message.starts_with("host b "), "{}", error.message);
+    drop(silent);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while two.user.ask(Method::POST, STOP, "").await.0 != StatusCode::ACCEPTED {
+        assert!(tokio::time::Instant::now() < deadline, "there is no room again");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+
+    let guesses = stop("authorization: Bearer x\r\n").replace("connection: close\r\n", "").repeat(2);
+    let answer = exchange(two.b_address, &guesses).await;
+    assert_eq!(answer.matches("HTTP/1.1 401").count(), 1, "{answer}");
+}
+
+#[tokio::test]
 async fn a_host_with_another_secret_is_told_so_and_its_user_too() {
     let two = Two::trusting(trust("another"), trust(SECRET)).await;
     let error = two.user.refused(Method::POST, STOP).await;
