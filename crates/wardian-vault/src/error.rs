@@ -2,6 +2,7 @@
 
 use crate::description::DescriptionError;
 use crate::digest::Digest;
+use crate::part::Part;
 use crate::qemu_img::ToolError;
 use crate::space::human;
 use std::io;
@@ -206,6 +207,98 @@ impl ImportError {
             Self::NoKernel => "give the kernel too, or leave both out and let the disk boot itself".into(),
             Self::Description(error) => error.hint(),
             Self::Tool(error) => error.hint().into(),
+            Self::Vault(error) => error.hint(),
+        }
+    }
+}
+
+/// An image of another vault could not be taken over. Whatever it is, nothing of the image is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// What came as its description is none.
+    #[error("the other vault's description of the image {digest} can't be understood")]
+    Description {
+        /// The image.
+        digest: Digest,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It stopped coming.
+    #[error("{part} of the image {digest} broke off")]
+    Content {
+        /// The image.
+        digest: Digest,
+        /// The file.
+        part: Part,
+        /// Why.
+        source: io::Error,
+    },
+    /// More or less came than was announced.
+    #[error("{part} of the image {digest} should have {size} bytes, but {} came", count(*came, *size))]
+    Length {
+        /// The image.
+        digest: Digest,
+        /// The file.
+        part: Part,
+        /// Bytes it should have.
+        size: u64,
+        /// Bytes that were read.
+        came: u64,
+    },
+    /// What came is another image, or a damaged one.
+    #[error("what came as the image {digest} has another content, with the digest {found}")]
+    Different {
+        /// The image that was wanted.
+        digest: Digest,
+        /// What came instead.
+        found: Digest,
+    },
+    /// It would not fit.
+    #[error("the image {digest} does not fit: it needs {}, and {} must stay free, but {} has only {} available",
+        human(*needed), human(*reserve), folder.display(), human(*available))]
+    NoSpace {
+        /// The image.
+        digest: Digest,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes that are kept free for running machines.
+        reserve: u64,
+        /// Bytes that are available.
+        available: u64,
+        /// The vault's folder.
+        folder: PathBuf,
+    },
+    /// The disk became full on the way.
+    #[error("{} became full while the image {digest} came; nothing of it was kept", folder.display())]
+    DiskFull {
+        /// The image.
+        digest: Digest,
+        /// The vault's folder.
+        folder: PathBuf,
+    },
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+fn count(came: u64, size: u64) -> String {
+    // Of what is too much, no more is read than shows it.
+    if came > size { "more".into() } else { came.to_string() }
+}
+
+impl ReceiveError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Description { .. } => "the other host may run another version: use the same one everywhere".into(),
+            Self::Content { .. } | Self::Length { .. } => "try again; the network or the other host may be down".into(),
+            Self::Different { .. } => {
+                "the image is damaged where it came from: remove it there, and import it again".into()
+            }
+            Self::NoSpace { folder, .. } | Self::DiskFull { folder, .. } => {
+                format!("free some space on the file system of {}", folder.display())
+            }
             Self::Vault(error) => error.hint(),
         }
     }

@@ -286,7 +286,7 @@ fn check_parts(parts: &ImageParts) -> Result<(), ImportError> {
 }
 
 /// Makes all files of a folder read-only and durable, and then the folder itself.
-fn make_durable(folder: &Path) -> Result<(), VaultError> {
+pub(crate) fn make_durable(folder: &Path) -> Result<(), VaultError> {
     for entry in fs::read_dir(folder).map_err(VaultError::io("read", folder))? {
         let path = entry.map_err(VaultError::io("read", folder))?.path();
         fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(VaultError::io("protect", &path))?;

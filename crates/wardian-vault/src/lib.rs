@@ -12,7 +12,8 @@
 //!
 //! `DIGEST` is BLAKE3 over the converted disk and the parts that boot with it, so the same content imported twice is
 //! stored once. An image appears by one `rename` of a synced folder: a process killed at any instruction leaves the
-//! whole image or nothing but a folder below `tmp`.
+//! whole image or nothing but a folder below `tmp`. One that comes from another vault ([`Vault::receive`]) is placed in
+//! the same way, once its content has been found to be what its digest says.
 //!
 //! # Trust
 //!
@@ -31,8 +32,10 @@ mod error;
 mod import;
 pub mod memory;
 mod overlay;
+mod part;
 mod qcow2;
 mod qemu_img;
+mod receive;
 pub mod seed;
 mod space;
 mod vault;
@@ -42,9 +45,11 @@ mod wanted;
 pub use description::{Description, DescriptionError};
 pub use detect::Format;
 pub use digest::{Digest, DigestError};
-pub use error::{ImportError, OverlayError, VaultError};
+pub use error::{ImportError, OverlayError, ReceiveError, VaultError};
 pub use import::{ImageParts, Imported, Progress, Source, Step};
 pub use overlay::{DiskInfo, info, overlay_on};
+pub use part::Part;
 pub use qemu_img::{Limits, QemuImg, ToolError};
+pub use receive::{LONGEST_DESCRIPTION, Receiving};
 pub use space::{Space, space};
 pub use vault::{Image, Vault};

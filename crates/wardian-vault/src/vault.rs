@@ -231,7 +231,7 @@ impl Vault {
         sync(&self.inner.folder.join("images"))
     }
 
-    fn image_folder(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn image_folder(&self, digest: &Digest) -> PathBuf {
         self.inner.folder.join("images").join(digest.to_string())
     }
 }

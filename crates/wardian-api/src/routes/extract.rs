@@ -75,7 +75,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
 }
 
 /// The whole body, where it isn't too large.
-async fn small(mut body: Body) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn small(mut body: Body) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     // A length that is announced is believed only as a reason to refuse.
     let mut too_large = body.size_hint().lower() > LARGEST_JSON as u64;

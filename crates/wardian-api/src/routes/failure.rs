@@ -35,6 +35,12 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         if self.0.kind == ErrorKind::Internal {

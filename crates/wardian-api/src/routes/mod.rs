@@ -25,8 +25,14 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{backend::Backend, wire::ErrorKind};
-use failure::Failure;
+use crate::{
+    backend::Backend,
+    peer::{self, Carrier},
+    wire::ErrorKind,
+};
+
+pub(crate) use extract::{Named, small};
+pub(crate) use failure::Failure;
 
 /// What a console's connection is upgraded to: raw bytes both ways.
 pub const CONSOLE_PROTOCOL: &str = "wardian-console";
@@ -110,16 +116,32 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// The routes on `backend`; streams and consoles end when `ending` is cancelled.
 pub fn router(backend: Arc<dyn Backend>, ending: CancellationToken) -> Router {
+    build(backend, None, ending)
+}
+
+/// The routes of a host of a cluster: what another host has to answer is carried there.
+pub fn cluster_router(backend: Arc<dyn Backend>, carrier: Carrier, ending: CancellationToken) -> Router {
+    build(backend, Some(carrier), ending)
+}
+
+fn build(backend: Arc<dyn Backend>, carrier: Option<Carrier>, ending: CancellationToken) -> Router {
     let (router, document) = documented();
     // A document without a JSON form doesn't exist: a test compares it with the one that is checked in.
     let openapi = document.to_json().unwrap_or_else(|_| "{}".to_owned());
-    router
+    let router = router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         // Every handler that reads a body has its own limit.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn(leftover::read_leftovers))
-        .with_state(Arc::new(App { backend, ending, openapi }))
+        .layer(DefaultBodyLimit::disable());
+    let router = match carrier {
+        Some(carrier) => peer::carried(router, carrier, ending.clone()),
+        None => router,
+    };
+    router.layer(axum::middleware::from_fn(leftover::read_leftovers)).with_state(Arc::new(App {
+        backend,
+        ending,
+        openapi,
+    }))
 }
 
 async fn unknown_route(uri: Uri) -> Failure {

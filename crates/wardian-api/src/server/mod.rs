@@ -4,6 +4,7 @@
 //! * [`Allowed`] decides who may use it;
 //! * [`serve`] answers until it is told to stop.
 
+pub(crate) mod connection;
 mod peer;
 mod socket;
 
@@ -11,7 +12,6 @@ use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::IntoResponse as _};
 use hyper::{Request, body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinSet,
@@ -28,9 +28,6 @@ use crate::{
     wire::{ApiError, ErrorBody, ErrorKind},
 };
 
-/// How long requests that are being answered may take once the server was told to stop.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// How long a peer may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -39,6 +36,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Handlers find who asks in the request's extensions, as a [`Peer`].
 pub async fn serve(listener: UnixListener, backend: Arc<dyn Backend>, allowed: Allowed, shutdown: CancellationToken) {
     let router = routes::router(backend, shutdown.clone());
+    serve_router(listener, router, allowed, shutdown).await;
+}
+
+/// The same with routes that are made already, such as [`routes::cluster_router`].
+pub async fn serve_router(listener: UnixListener, router: Router, allowed: Allowed, shutdown: CancellationToken) {
     let own_uid = nix::unistd::geteuid().as_raw();
     let mut connections = JoinSet::new();
     loop {
@@ -49,9 +51,7 @@ pub async fn serve(listener: UnixListener, backend: Arc<dyn Backend>, allowed: A
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection can't be accepted");
-                    // Mostly: out of file descriptors. It passes when somebody leaves.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    connection::not_accepted(&error).await;
                     continue;
                 }
             },
@@ -71,10 +71,7 @@ pub async fn serve(listener: UnixListener, backend: Arc<dyn Backend>, allowed: A
         connections.spawn(answer(stream, peer, router, shutdown.clone()));
     }
     drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all).await.is_err() {
-        tracing::warn!("connections were cut off at the end");
-    }
+    connection::drain(connections).await;
 }
 
 /// Answers one connection. Without a router every request is refused.
@@ -90,22 +87,7 @@ async fn answer(stream: UnixStream, peer: Peer, router: Option<Router>, shutdown
             })
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
-    }
+    connection::answer(stream, service, HEAD_TIMEOUT, shutdown).await;
 }
 
 fn forbidden(uid: u32) -> axum::response::Response {
