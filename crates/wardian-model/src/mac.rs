@@ -32,9 +32,6 @@ impl MacAddress {
     /// The gateway's, inside: the same in every environment and on every host. No machine can have it.
     pub const GATEWAY: Self = Self::local(0x7fff_ffff);
 
-    /// That of the switch of an environment's part that has no edge. Nobody answers there, and no machine can have it.
-    pub const AWAY: Self = Self::local(0x7fff_fffe);
-
     /// Checks that `bytes` can be the address of one interface.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteType;
 use wardian_model::{id::EnvironmentId, mac::MacAddress};
-use wardian_plan::network::{EdgePlan, NetworkPlan, UplinkPlan};
+use wardian_plan::network::{EdgePlan, NetworkPlan, TransitPlan, UplinkPlan};
 
 use crate::{
     error::NetworkError,
@@ -261,25 +261,16 @@ fn links(
         let wanted = Pair { what: "uplink", outer: &uplink.outer, inner: &uplink.inner, mac: None, mtu: uplink.mtu };
         let port = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
         open_uplink(uplink, inside, bridge.index, &port, changes).map_err(doing())?;
-    }
-    // Where the gateway is on another host, nobody here may answer for it.
-    let own: &[Ipv4Net] = if plan.edge.is_some() { &[plan.bridge.address] } else { &[] };
-    set_addresses(inside, &bridge, own, changes).map_err(doing())?;
-    if plan.edge.is_none() {
-        // The servers speak as the gateway all the same: questions are answered on the host where they are asked.
-        let all = inside.links().map_err(doing())?;
-        let here = all.iter().find(|link| link.name == "lo").ok_or_else(gone).map_err(doing())?;
-        let change = LinkChange { up: !here.up, ..LinkChange::default() };
-        if !change.is_empty() {
-            inside.change_link(here.index, change).map_err(doing())?;
+        if let Some(transit) = &uplink.transit {
+            let mac = Some(plan.bridge.mac);
+            let wanted = Pair { what: "transit", outer: &transit.outer, inner: &transit.inner, mac, mtu: uplink.mtu };
+            let link = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
+            open_transit(plan, transit, inside, &link, changes).map_err(doing())?;
         }
-        set_addresses(inside, here, &[LOOPBACK, plan.bridge.address.addr().into()], changes).map_err(doing())?;
     }
+    set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
     Ok(Links { bridge: bridge.index, second, edge })
 }
-
-/// 127.0.0.1/8, which a loopback has once it is up.
-const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 8);
 
 /// Opens the inner end: a port of the switch, which doesn't learn from it: where machines are, the packet filter knows.
 fn open_uplink(
@@ -348,6 +339,43 @@ impl Switch<'_> {
 
 pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it vanished at once")
+}
+
+/// Opens the way to the gateway that has the edge. Whoever is the next hop has the gateway's hardware address.
+fn open_transit(
+    plan: &NetworkPlan,
+    transit: &TransitPlan,
+    inside: &mut Netlink,
+    link: &Link,
+    changes: &mut Changes,
+) -> io::Result<()> {
+    let change = LinkChange {
+        mac: Some(plan.bridge.mac).filter(|m| link.mac != m.bytes()),
+        up: !link.up,
+        ..LinkChange::default()
+    };
+    if !change.is_empty() {
+        inside.change_link(link.index, change)?;
+        changes.note("set up the way to the edge");
+    }
+    inside.set_neighbour(link.index, transit.next, plan.bridge.mac)?;
+    let there = inside.routes()?;
+    let next = Route {
+        destination: transit.next.into(),
+        gateway: None,
+        link: Some(link.index),
+        table: MAIN_TABLE,
+        metric: 0,
+        kind: RouteType::Unicast,
+    };
+    let out = Route { destination: Ipv4Net::default(), gateway: Some(transit.next), ..next.clone() };
+    for route in [next, out] {
+        if !there.contains(&route) {
+            inside.set_route(&route)?;
+            changes.note(format!("set the route to {}", route.destination));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the inner end: a port of a switch where the plan says so, and otherwise with addresses and routes of its own. Rules are

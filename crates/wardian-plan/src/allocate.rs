@@ -117,8 +117,6 @@ pub enum Exhausted {
 
 /// The first range of hardware addresses counts machines inside: equal in every environment, for nobody outside sees them.
 const INSIDE_MACS: u32 = 0;
-/// The last numbers before the second range are the switches' own: [`MacAddress::AWAY`], [`MacAddress::GATEWAY`].
-const AWAY_MAC: u32 = 0x7fff_fffe;
 /// The second range counts edges outside: unique.
 const EDGE_MACS: u32 = 0x8000_0000;
 /// The ranges from here on, of 65536 each, count second interfaces: unique, as slots are.
@@ -138,7 +136,7 @@ pub fn inside(
     let mut used_addresses: BTreeSet<Ipv4Addr> = spec.machines.values().filter_map(|m| m.address).collect();
     let mut used_macs: BTreeSet<MacAddress> = spec.machines.values().filter_map(|m| m.mac).collect();
     let mut free_addresses = spec.network.subnet.hosts().filter(|a| *a != gateway);
-    let mut free_macs = (INSIDE_MACS + 1..AWAY_MAC).map(MacAddress::local);
+    let mut free_macs = (INSIDE_MACS + 1..EDGE_MACS).map(MacAddress::local).filter(|m| *m != MacAddress::GATEWAY);
     spec.machines
         .iter()
         .map(|(name, machine)| {

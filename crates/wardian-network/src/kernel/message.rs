@@ -15,6 +15,7 @@ use netlink_packet_route::{
         BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
         InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
     },
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
@@ -213,6 +214,19 @@ impl Netlink {
 
     pub(crate) fn delete_route(&mut self, route: &Route) -> io::Result<()> {
         ignore(self.change(RouteNetlinkMessage::DelRoute(route_message(route)), Mode::Change), &[libc::ESRCH])
+    }
+
+    /// Says who has an address, so that nobody is asked for it.
+    pub(crate) fn set_neighbour(&mut self, link: u32, address: Ipv4Addr, mac: MacAddress) -> io::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = link;
+        message.header.state = NeighbourState::Permanent;
+        message.attributes = vec![
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
+            NeighbourAttribute::LinkLayerAddress(mac.bytes().to_vec()),
+        ];
+        self.change(RouteNetlinkMessage::NewNeighbour(message), Mode::Replace)
     }
 
     /// Packets with `mark` are looked up in `table`; says whether the rule was missing.

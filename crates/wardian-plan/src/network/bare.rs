@@ -5,11 +5,10 @@
 
 use wardian_model::environment::EnvironmentRecord;
 
-use super::{TapPlan, crossing, pins, text::rules};
+use super::{TapPlan, crossing, environment::EDGE, pins, text::rules};
 
-/// `table inet wardian` and `table bridge wardian`; what comes by the open port is let in. Also those of a part without an
-/// edge, whose open port leads to the part that has it.
-pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan], open: &str) -> String {
+/// `table inet wardian` and `table bridge wardian`.
+pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
     let gateway = record.spec.network.gateway();
     let table = crossing::counted()
         .collection("set", "private", "ipv4_addr", record.identities.values().map(|i| i.inside.address))
@@ -19,5 +18,5 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan], open: &str) -
             &rules!["counter name fence_inside drop"],
         );
     let table = crossing::heard(table, gateway, &[]);
-    table.render() + &pins::table(taps, None, Some(open))
+    table.render() + &pins::table(taps, None, Some(EDGE))
 }

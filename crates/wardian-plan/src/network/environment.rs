@@ -7,8 +7,8 @@ use wardian_model::{
 };
 
 use super::{
-    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, UplinkPlan, bare,
-    crossing, pins, second,
+    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, TransitPlan,
+    UplinkPlan, away, bare, crossing, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -22,6 +22,10 @@ pub(super) const BRIDGE: &str = "br0";
 pub(super) const EDGE: &str = "edge";
 /// The name of the port that leads to the parts on other hosts.
 pub(super) const UPLINK: &str = "uplink";
+/// The name of the way from a gateway without an edge to the one that has it.
+pub(super) const TRANSIT: &str = "transit";
+/// The next hop there: link-local, so that it is no machine's (RFC 3927).
+const NEXT: Ipv4Addr = Ipv4Addr::new(169, 254, 87, 1);
 /// What every envelope leaves of the 1500 bytes of a physical network, on every host.
 const STRETCHED_MTU: u16 = Encapsulation::Vxlan.guest_mtu(1500);
 /// The mark of packets that must go out by the edge.
@@ -95,8 +99,8 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
     let router = record.gateway.machine();
     let second = second::plan(record, lab);
     let nftables = match &second {
-        None if !home => bare::tables(record, &taps, UPLINK),
-        None if !record.spec.is_isolated() => bare::tables(record, &taps, EDGE),
+        None if !home => away::tables(record, &taps),
+        None if !record.spec.is_isolated() => bare::tables(record, &taps),
         None => {
             let uplink = record.stretch.as_ref().map(|_| UPLINK);
             crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet)), uplink)
@@ -107,7 +111,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         environment: record.id,
         bridge: BridgePlan {
             name: BRIDGE.into(),
-            mac: if home { GATEWAY_MAC } else { MacAddress::AWAY },
+            mac: GATEWAY_MAC,
             address: Ipv4Net::new(gateway, subnet.prefix_len()).unwrap_or(subnet),
             mtu,
         },
@@ -116,6 +120,11 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
             inner: UPLINK.into(),
             vsid: record.vsid(),
             mtu,
+            transit: (!home).then(|| TransitPlan {
+                outer: format!("wt{}", record.edge.slot),
+                inner: TRANSIT.into(),
+                next: NEXT,
+            }),
         }),
         edge: home.then(|| EdgePlan {
             outer: format!("we{}", record.edge.slot),

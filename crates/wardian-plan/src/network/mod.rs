@@ -6,11 +6,12 @@
 //! * `environment`: from a record to a [`NetworkPlan`];
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
 //! * `second`: what all this is where machines have a second interface on the lab network;
-//! * `bare`: what it is without isolation.
+//! * `bare`: what it is without isolation; `away`: what it is on a host where only a part of an environment is.
 //!
 //! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names no
 //! table of anybody else's.
 
+mod away;
 mod bare;
 mod crossing;
 mod entrance;
@@ -92,10 +93,9 @@ pub struct NetworkPlan {
 pub struct BridgePlan {
     /// Its name.
     pub name: String,
-    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP. Where the
-    /// gateway is on another host, one that nobody asks for.
+    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP.
     pub mac: MacAddress,
-    /// The gateway's address, with the subnet's length. Where the gateway is on another host, the switch doesn't have it.
+    /// The gateway's address, with the subnet's length.
     pub address: Ipv4Net,
     /// In bytes.
     pub mtu: u16,
@@ -177,6 +177,21 @@ pub struct UplinkPlan {
     pub vsid: Vsid,
     /// In bytes.
     pub mtu: u16,
+    /// The way to the edge, where that is on another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transit: Option<TransitPlan>,
+}
+
+/// A second pair beside an uplink: what a gateway without an edge sends to the one that has it. The filter takes it to that
+/// one's switch, where it arrives as if a machine had sent it to the gateway; answers go to the machine without a detour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TransitPlan {
+    /// The end in the daemon's namespace.
+    pub outer: String,
+    /// The end in the environment's namespace, with the gateway's hardware address.
+    pub inner: String,
+    /// The default route's next hop. Nobody has it: its hardware address is the gateway's, and is not asked for.
+    pub next: Ipv4Addr,
 }
 
 /// How packets get to the machine that forwards them outwards.

@@ -1,0 +1,37 @@
+//! The rules of a part whose edge is on another host: the gateway answers here as everywhere, and what its machines send outwards
+//! it sends on to the gateway that has the edge. The fence is there, and only there.
+//!
+//! Nothing comes back by this way: the other gateway sends answers to the machine itself. So no connection is known here, and
+//! none is asked about.
+
+use wardian_model::environment::EnvironmentRecord;
+
+use super::{
+    TapPlan, crossing,
+    environment::{BRIDGE, TRANSIT, UPLINK},
+    pins,
+    text::rules,
+};
+
+/// `table inet wardian` and `table bridge wardian`.
+pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
+    let gateway = record.spec.network.gateway();
+    let subnet = record.spec.network.subnet.trunc();
+    let table = crossing::counted()
+        .collection("set", "private", "ipv4_addr", record.identities.values().map(|i| i.inside.address))
+        .chain(
+            "untracked",
+            "filter hook prerouting priority raw; policy accept",
+            &rules![format!("iifname \"{BRIDGE}\" ip daddr != {subnet} notrack")],
+        )
+        .chain(
+            "forward",
+            "filter hook forward priority filter; policy drop",
+            &rules![
+                format!("iifname \"{BRIDGE}\" oifname \"{TRANSIT}\" ip saddr @private accept"),
+                "counter name fence_inside drop",
+            ],
+        );
+    let table = crossing::heard(table, gateway, &[]);
+    table.render() + &pins::table(taps, None, Some(UPLINK))
+}
