@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
-    claim::{ClaimRecord, Claimed},
+    claim::{ClaimRecord, Claimed, Owner},
     cut::CutRecord,
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::{EnvironmentId, OperationId, SnapshotId},
@@ -230,5 +230,5 @@ fn transaction(
 }
 
 pub(super) fn claim_of(environment: &EnvironmentRecord, of: Claimed) -> ClaimRecord {
-    ClaimRecord { of, environment_id: environment.id }
+    ClaimRecord { of, owner: Owner::Environment(environment.id) }
 }
