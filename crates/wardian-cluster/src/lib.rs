@@ -5,6 +5,7 @@
 //! * [`join`]: a host comes in, if it is configured like the others, and gets its address on the lab network;
 //! * [`Member`]: from then on it shows that it is there, and stands for leader ([`Standing`] says how it stands);
 //! * [`hosts`]: who belongs to the cluster, who of them is there, who leads;
+//! * [`move_records`]: what a host brings along that was alone until then.
 //!
 //! # Who writes what
 //!
@@ -29,6 +30,7 @@ mod error;
 mod join;
 mod keep;
 mod member;
+mod moving;
 mod newcomer;
 mod present;
 mod standing;
@@ -38,6 +40,7 @@ pub use clock::BootClock;
 pub use error::{Difference, JoinError};
 pub use join::join;
 pub use member::{Member, RETRY};
+pub use moving::{Collision, Collisions, Kind, MoveError, Moved, move_records};
 pub use newcomer::{Newcomer, Settings};
 pub use present::{HostStanding, hosts};
 pub use standing::{Lead, Standing};

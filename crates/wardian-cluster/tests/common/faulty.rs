@@ -1,6 +1,12 @@
 //! A store that can be cut off, made slow to hear, or slow to answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -23,12 +29,19 @@ pub(crate) enum Way {
 pub(crate) struct Faulty {
     store: Arc<dyn Store>,
     way: watch::Receiver<Way>,
+    /// How many transactions it takes before the way fails for good.
+    takes: AtomicUsize,
 }
 
 impl Faulty {
+    /// A store that takes so many transactions and fails from then on.
+    pub(crate) fn breaking(store: Arc<dyn Store>, takes: usize) -> Self {
+        Self { store, way: watch::channel(Way::Open).1, takes: AtomicUsize::new(takes) }
+    }
+
     pub(crate) fn between(store: Arc<dyn Store>) -> (Arc<dyn Store>, watch::Sender<Way>) {
         let (sender, way) = watch::channel(Way::Open);
-        (Arc::new(Self { store, way }), sender)
+        (Arc::new(Self { store, way, takes: AtomicUsize::new(usize::MAX) }), sender)
     }
 
     async fn open(&self) {
@@ -39,9 +52,7 @@ impl Faulty {
         let way = *self.way.borrow();
         match way {
             Way::Open => request.await,
-            Way::Fails => {
-                Err(Error::Unreachable { endpoints: "nowhere".to_owned(), source: Arc::new(std::fmt::Error) })
-            }
+            Way::Fails => Err(unreachable()),
             Way::Hears => {
                 self.open().await;
                 request.await
@@ -55,6 +66,10 @@ impl Faulty {
     }
 }
 
+fn unreachable() -> Error {
+    Error::Unreachable { endpoints: "nowhere".to_owned(), source: Arc::new(std::fmt::Error) }
+}
+
 #[async_trait]
 impl Store for Faulty {
     async fn get(&self, key: &str) -> Result<Option<Entry>> {
@@ -66,6 +81,8 @@ impl Store for Faulty {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Outcome> {
+        let taken = self.takes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        taken.map_err(|_| unreachable())?;
         self.pass(self.store.commit(transaction)).await
     }
 
