@@ -4,7 +4,7 @@ mod common;
 
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
-use common::{newcomer, open, settings};
+use common::{faulty::Faulty, newcomer, open, settings};
 use proptest::prelude::*;
 use wardian_cluster::{JoinError, Newcomer, Settings, hosts, join};
 use wardian_model::{
@@ -186,8 +186,22 @@ proptest! {
         order in Just((1u8..=12).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
-        runtime.block_on(at_once(memory(), order));
+        runtime.block_on(at_once(Faulty::between(memory()).0, order));
     }
+}
+
+#[tokio::test]
+async fn of_two_that_come_in_at_once_with_one_provider_address_one_stays_out() {
+    let (store, _way) = Faulty::between(memory());
+    let first = join(Arc::clone(&store), &newcomer(1)).await.unwrap();
+    let twin = |number| Newcomer { provider: Ipv4Addr::new(10, 1, 0, 99), ..newcomer(number) };
+    let (one, other) = (twin(2), twin(3));
+    let (one, other) = tokio::join!(join(Arc::clone(&store), &one), join(Arc::clone(&store), &other));
+    assert!(one.is_ok() != other.is_ok());
+    let refused = one.err().or(other.err()).unwrap();
+    assert!(matches!(refused, JoinError::Provider { .. }), "{refused}");
+    let cluster = typed::get_as::<ClusterRecord>(&*store, ClusterRecord::KEY).await.unwrap().unwrap().0;
+    assert_eq!(&cluster, first.cluster());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,7 +11,7 @@ use common::{
 };
 use wardian_cluster::{
     hosts, join,
-    tenure::{MARGIN, TTL},
+    tenure::{EVERY, MARGIN, TTL},
 };
 use wardian_model::cluster::{HostRecord, LeaderRecord};
 use wardian_store::{ManualClock, MemoryStore, Options, Outcome, Store, Transaction};
@@ -154,6 +154,25 @@ async fn a_lead_goes_on_when_nobody_has_led_in_between() {
 }
 
 #[tokio::test]
+async fn a_late_answer_prolongs_no_lead() {
+    let (store, clock) = memory();
+    let (own, door) = Faulty::between(Arc::clone(&store));
+    let mut first = start(&own, &clock, 1).await;
+    first.until("leading", |standing| standing.leads()).await;
+    let mut second = start(&store, &clock, 2).await;
+    second.until("in touch", |standing| standing.in_touch).await;
+    // The store hears of it after 3 s, and says so just before the lease that has been kept alive by that may be over.
+    door.send_replace(Way::Answers);
+    pass(&clock, EVERY + TTL - MARGIN - Duration::from_millis(500)).await;
+    assert!(!first.leads());
+    door.send_replace(Way::Deaf);
+    first.until("leading", |standing| standing.leads()).await;
+    pass(&clock, MARGIN + Duration::from_millis(500)).await;
+    second.until("leading", |standing| standing.leads()).await;
+    assert!(!first.leads());
+}
+
+#[tokio::test]
 async fn what_a_former_leader_writes_is_a_conflict() {
     let (store, clock) = memory();
     let mut first = start(&store, &clock, 1).await;
@@ -166,6 +185,9 @@ async fn what_a_former_leader_writes_is_a_conflict() {
     assert!(matches!(store.commit(write()).await.unwrap(), Outcome::Conflict { .. }));
     first.until("leading anew", |standing| standing.lead().is_some_and(|now| now.term() > lead.term())).await;
     assert!(matches!(store.commit(write()).await.unwrap(), Outcome::Conflict { .. }));
+    // Or gives it to somebody else.
+    store.commit(Transaction::new().put(LeaderRecord::KEY, "{}")).await.unwrap().committed().unwrap();
+    first.until("following", |standing| !standing.leads() && standing.in_touch).await;
 }
 
 #[tokio::test]

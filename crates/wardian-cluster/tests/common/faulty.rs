@@ -18,6 +18,8 @@ use wardian_store::{
 pub(crate) enum Way {
     /// All is well.
     Open,
+    /// Requests pass, and nothing is heard of what others do.
+    Deaf,
     /// Requests fail at once, and nothing happens.
     Fails,
     /// Requests arrive once the way is open again.
@@ -45,13 +47,15 @@ impl Faulty {
     }
 
     async fn open(&self) {
-        let _ = self.way.clone().wait_for(|way| *way == Way::Open).await;
+        let _ = self.way.clone().wait_for(|way| matches!(way, Way::Open | Way::Deaf)).await;
     }
 
     async fn pass<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        // On a way others come along.
+        tokio::task::yield_now().await;
         let way = *self.way.borrow();
         match way {
-            Way::Open => request.await,
+            Way::Open | Way::Deaf => request.await,
             Way::Fails => Err(unreachable()),
             Way::Hears => {
                 self.open().await;
