@@ -6,9 +6,6 @@ use async_trait::async_trait;
 use nix::time::{ClockId, clock_gettime};
 use wardian_store::Clock;
 
-/// How often a sleeper looks at the clock, for timers stand still while the host is suspended.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// The time since the host booted, suspension included (`CLOCK_BOOTTIME`, see clock_gettime(2)). The clock of
 /// [`std::time::Instant`] leaves that out: a host that wakes up would take a lease for its own that ended long ago.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,8 +19,9 @@ impl Clock for BootClock {
     }
 
     async fn sleep_until(&self, deadline: Duration) {
+        // Timers stand still while the host is suspended, so this may be late then; nobody's right to lead waits for it.
         while let Some(rest) = deadline.checked_sub(self.now()).filter(|rest| !rest.is_zero()) {
-            tokio::time::sleep(rest.min(LOOK)).await;
+            tokio::time::sleep(rest).await;
         }
     }
 }

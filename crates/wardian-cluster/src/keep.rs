@@ -107,8 +107,8 @@ enum Appearance {
     Not(End),
 }
 
-/// Puts the presence on the lease. The presence of another daemon is replaced once, when this one starts: that is what is
-/// left of one that has crashed. Later it is one that has replaced this one.
+/// Puts the presence on the lease. The presence of another daemon is replaced once, when this one starts: that is what
+/// is left of one that has crashed. Later it is one that has replaced this one.
 async fn appear(member: &Member, tenure: &Tenure) -> Result<Appearance> {
     let name = &member.host().name;
     let key = PresenceRecord::key_of(name);

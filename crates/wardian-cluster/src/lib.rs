@@ -11,7 +11,7 @@
 //!
 //! | key | who | until |
 //! |---|---|---|
-//! | `cluster/settings` | the first host; every later join puts it again, unchanged, so that joins come one after the other | for good |
+//! | `cluster/settings` | the first host; every later join puts it again as it is, so joins queue up | for good |
 //! | `hosts/NAME` | the join of that host | for good |
 //! | `claims/address/ADDRESS` | the join, for the host's lab address | for good |
 //! | `presence/NAME` | that host's daemon | its lease ends |

@@ -80,8 +80,8 @@ impl Member {
         keep::keep(self, standing).await;
     }
 
-    /// Ends the presence, and the lead with it, at once. For after [`keep`](Self::keep) has been dropped; it may be kept
-    /// again later.
+    /// Ends the presence, and the lead with it, at once. For after [`keep`](Self::keep) has been dropped; it may be
+    /// kept again later.
     ///
     /// # Errors
     /// When the store fails. Others see the presence end a little later then, with its lease. This host does not lead

@@ -192,16 +192,25 @@ proptest! {
 
 #[tokio::test]
 async fn of_two_that_come_in_at_once_with_one_provider_address_one_stays_out() {
-    let (store, _way) = Faulty::between(memory());
-    let first = join(Arc::clone(&store), &newcomer(1)).await.unwrap();
-    let twin = |number| Newcomer { provider: Ipv4Addr::new(10, 1, 0, 99), ..newcomer(number) };
-    let (one, other) = (twin(2), twin(3));
-    let (one, other) = tokio::join!(join(Arc::clone(&store), &one), join(Arc::clone(&store), &other));
-    assert!(one.is_ok() != other.is_ok());
-    let refused = one.err().or(other.err()).unwrap();
-    assert!(matches!(refused, JoinError::Provider { .. }), "{refused}");
-    let cluster = typed::get_as::<ClusterRecord>(&*store, ClusterRecord::KEY).await.unwrap().unwrap().0;
-    assert_eq!(&cluster, first.cluster());
+    // The second begins while the first is anywhere on its way.
+    for turns in 0..10 {
+        let (store, _way) = Faulty::between(memory());
+        let first = join(Arc::clone(&store), &newcomer(1)).await.unwrap();
+        let twin = |number| Newcomer { provider: Ipv4Addr::new(10, 1, 0, 99), ..newcomer(number) };
+        let (one, other) = (twin(2), twin(3));
+        let later = async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            join(Arc::clone(&store), &other).await
+        };
+        let (one, other) = tokio::join!(join(Arc::clone(&store), &one), later);
+        assert!(one.is_ok() != other.is_ok());
+        let refused = one.err().or(other.err()).unwrap();
+        assert!(matches!(refused, JoinError::Provider { .. }), "{refused}");
+        let cluster = typed::get_as::<ClusterRecord>(&*store, ClusterRecord::KEY).await.unwrap().unwrap().0;
+        assert_eq!(&cluster, first.cluster());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -26,8 +26,8 @@ async fn put(store: &dyn Store, key: &str, value: Value) {
 
 fn image(digest: &str, imported: &str) -> Value {
     json!({
-        "name": "micro", "digest": digest, "virtual-size": "1GiB", "disk-size": "1MiB", "format": "qcow2", "kernel": true,
-        "imported": imported,
+        "name": "micro", "digest": digest, "virtual-size": "1GiB", "disk-size": "1MiB", "format": "qcow2",
+        "kernel": true, "imported": imported,
     })
 }
 

@@ -61,13 +61,13 @@ impl Collisions {
     fn hint(&self) -> &'static str {
         match self.0.first().map(|first| first.kind) {
             Some(Kind::Environment) => {
-                "clone what is to be kept under another name (`wardian clone`) and remove the old one (`wardian rm`), here \
-                 or there"
+                "clone what is to be kept under another name (`wardian clone`) and remove the old one (`wardian rm`), \
+                 here or there"
             }
             Some(Kind::Image) => "remove the image on one side (`wardian image rm`), and import it under another name",
             Some(Kind::Claim) => {
-                "clone the environments here that have them once more (`wardian clone`), as a clone gets what is free, and \
-                 remove the old ones (`wardian rm`)"
+                "edges, public addresses and ports are one environment's each in a cluster: remove the environments \
+                 here that have them (`wardian rm`), and make them again once this host has come in"
             }
             _ => "remove them on one side, or run this again if it was interrupted",
         }

@@ -5,9 +5,9 @@
 //! | `claims/` | goes along, and first, so that nobody takes meanwhile what its environments have |
 //! | `images/` | goes along; one of the same content that is there already stays as it is there |
 //! | `cuts/`, `snapshots/`, `machines/` | go along: they say what the host's files are |
-//! | `operations/` | go along, for what was asked for has to happen; not those that hang on a lease, which are over and remembered for a minute only |
+//! | `operations/` | go along, for what was asked for has to happen; but for those on a lease, which are over |
 //! | `aliases/` | go along: a name server has been told of them |
-//! | `environments/` | go along, and last, so that none is there without its parts; each gets the host's name as `host` |
+//! | `environments/` | go along, and last: none is there without its parts; each gets the host's name as `host` |
 //! | `host/` | stays: what this computer can do |
 //! | `events/` | stays: numbered by the store they are in, and about what is past |
 //! | `cluster/`, `hosts/`, `presence/`, `leader/` | a store that has them is a cluster's already: refused |
@@ -15,9 +15,10 @@
 //!
 //! # Crashes
 //!
-//! The host's own store is only read, and is the one that counts until its caller switches over, which it does after this
-//! has returned. Interrupted, this leaves a part in the cluster's store; the next run finds it to be what it would write,
-//! and writes the rest. So it is to be run again before the host goes on by itself.
+//! The host's own store is only read, and is the one that counts until its caller switches over, which it does after
+//! this has returned. Interrupted, this leaves a part in the cluster's store; the next run finds it to be what it would
+//! write, and writes the rest. So it is to be run again before the host goes on by itself: what has changed since then
+//! is taken for somebody else's.
 
 mod collision;
 mod kind;
