@@ -10,7 +10,7 @@ const LINES: &[&[&str]] = &[
     &["wardian-model"],
     &["wardian-plan"],
     &["wardian-store", "wardian-machine", "wardian-network", "wardian-vault"],
-    &["wardian-host"],
+    &["wardian-host", "wardian-cluster"],
     &["wardian-api"],
     &["wardian-client"],
     &["wardian"],

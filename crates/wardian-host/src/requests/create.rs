@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
-    claim::{ClaimRecord, Claimed},
+    claim::{ClaimRecord, Claimed, Owner},
     cut::CutRecord,
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::{EnvironmentId, OperationId, SnapshotId},
@@ -182,6 +182,7 @@ fn environment(
         spec: spec.clone(),
         origin: origins.origin.clone(),
         host,
+        stretch: None,
         edge: allocation.edge,
         identities: allocation.identities,
         fence: spec.isolation.fence,
@@ -236,5 +237,5 @@ fn transaction(
 }
 
 pub(super) fn claim_of(environment: &EnvironmentRecord, of: Claimed) -> ClaimRecord {
-    ClaimRecord { of, environment_id: environment.id }
+    ClaimRecord { of, owner: Owner::Environment(environment.id) }
 }
