@@ -19,7 +19,7 @@ impl Clock for BootClock {
     }
 
     async fn sleep_until(&self, deadline: Duration) {
-        // Timers stand still while the host is suspended, so this may be late then; nobody's right to lead waits for it.
+        // Timers stand still while the host is suspended, so this may be late; whether it leads does not wait for it.
         while let Some(rest) = deadline.checked_sub(self.now()).filter(|rest| !rest.is_zero()) {
             tokio::time::sleep(rest).await;
         }

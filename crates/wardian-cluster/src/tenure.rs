@@ -4,9 +4,9 @@
 //!
 //! The record of the leader hangs on the lease of its host's presence and is only ever put where it is absent. So
 //! others can lead only after that lease has ended. It lives for [`TTL`] from the moment the store has handled a
-//! request to keep it alive, and that moment is not before the request was sent. Time is therefore counted from *before*
-//! the request is sent, however late its answer comes, and ends [`MARGIN`] early, for clocks that don't run alike: within a
-//! lease they would have to be apart by a tenth. The clock goes on while the host is suspended
+//! request to keep it alive, and that moment is not before the request was sent. Time is therefore counted from
+//! *before* the request is sent, however late its answer comes, and ends [`MARGIN`] early, for clocks that don't run
+//! alike: within a lease they would have to be apart by a tenth. The clock goes on while the host is suspended
 //! ([`BootClock`](crate::BootClock)).
 //!
 //! That the time is over is not news that somebody has to bring: [`Tenure::holds`] reads the clock, so whoever asks is
