@@ -4,6 +4,7 @@
 
 mod follow;
 mod guest;
+mod whereabouts;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -31,6 +32,8 @@ use crate::{
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
+
+pub use whereabouts::HostWhereabouts;
 
 /// The version of the interface.
 const API_VERSION: u32 = 1;

@@ -5,7 +5,7 @@ use axum::{
     extract::{MatchedPath, RawPathParams, Request},
     http::Method,
 };
-use wardian_model::name::EnvironmentName;
+use wardian_model::name::{EnvironmentName, MachineName};
 
 /// What all routes of one environment start with.
 const ENVIRONMENT: &str = "/v1/environments/{environment}";
@@ -19,10 +19,12 @@ const RECORDS: [&str; 5] = ["", "/addresses", "/fence", "/gateway", "/snapshots"
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum About {
-    /// One environment: the host it is on answers.
+    /// One environment, or one machine of it: the host it is on answers.
     Environment {
         /// Its name, from the path.
         name: EnvironmentName,
+        /// The machine's, where the path has one.
+        machine: Option<MachineName>,
         /// Whether records are enough for an answer.
         records: bool,
     },
@@ -41,15 +43,18 @@ impl About {
         let about = match matched.as_deref() {
             Some(ENVIRONMENTS) if parts.method == Method::POST => Self::Creation,
             Some(path) if path.starts_with(ENVIRONMENT) => {
-                let name = match RawPathParams::from_request_parts(&mut parts, &()).await {
-                    Ok(params) => params.iter().find(|(key, _)| *key == "environment").map(|(_, name)| name.to_owned()),
-                    Err(_) => None,
+                let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+                let named = |wanted| {
+                    let mut params = params.iter().flatten();
+                    params.find(|(key, _)| *key == wanted).map(|(_, name)| name.to_owned())
                 };
+                let name = named("environment");
+                let machine = named("machine").and_then(|name| MachineName::new(name).ok());
                 let reads = parts.method == Method::GET || parts.method == Method::HEAD;
                 let records = reads && RECORDS.contains(&&path[ENVIRONMENT.len()..]);
                 // What can't be a name is refused by the handler, which says why.
                 match name.map(EnvironmentName::new) {
-                    Some(Ok(name)) => Self::Environment { name, records },
+                    Some(Ok(name)) => Self::Environment { name, machine, records },
                     _ => Self::Other,
                 }
             }

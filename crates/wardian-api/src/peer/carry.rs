@@ -83,8 +83,8 @@ async fn carry(
             };
             (place, "the environment belongs".to_owned(), Request::from_parts(parts, Body::from(body)))
         }
-        About::Environment { name, records } => {
-            let place = carrier.whereabouts.elsewhere(&name).await;
+        About::Environment { name, machine, records } => {
+            let place = carrier.whereabouts.elsewhere(&name, machine.as_ref()).await;
             // Whoever isn't there needn't be asked for what the store says as well.
             let there = place.as_ref().is_some_and(|place| place.present && !once);
             if records && !there {

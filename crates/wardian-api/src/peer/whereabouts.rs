@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 
 use async_trait::async_trait;
-use wardian_model::name::{EnvironmentName, HostName};
+use wardian_model::name::{EnvironmentName, HostName, MachineName};
 
 use crate::wire::UpRequest;
 
@@ -21,9 +21,9 @@ pub struct Elsewhere {
 /// Who knows which host has to answer.
 #[async_trait]
 pub trait Whereabouts: Send + Sync + 'static {
-    /// The host that has to answer for this environment; nothing when it is this one, or when nobody knows the
-    /// environment.
-    async fn elsewhere(&self, environment: &EnvironmentName) -> Option<Elsewhere>;
+    /// The host that has to answer for this environment, or for that machine of it; nothing when it is this one, or when
+    /// nobody knows the environment.
+    async fn elsewhere(&self, environment: &EnvironmentName, machine: Option<&MachineName>) -> Option<Elsewhere>;
 
     /// The host that has to make the environment of this request; nothing when it is this one. Of the request only the
     /// form has been checked.

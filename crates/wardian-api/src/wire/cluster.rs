@@ -1,5 +1,7 @@
 //! The hosts of a cluster, and where an environment goes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wardian_host::{HostStanding, Placement as Placed};
@@ -72,9 +74,12 @@ impl HostPhase {
 pub struct Placement {
     /// The environment.
     pub environment: String,
-    /// The host; absent where this host is alone.
+    /// The host of its edge; absent where this host is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The host of each machine; empty where this host is alone.
+    #[serde(default)]
+    pub machines: BTreeMap<String, String>,
     /// Why, line by line: what was decided, and what the other hosts were to it.
     pub why: Vec<String>,
 }
@@ -105,8 +110,13 @@ impl Placement {
     #[must_use]
     pub fn new(environment: String, placed: Option<Placed>) -> Self {
         match placed {
-            Some(Placed { host, why }) => Self { environment, host: Some(host.to_string()), why },
-            None => Self { environment, host: None, why: Vec::new() },
+            Some(Placed { home, machines, why }) => Self {
+                environment,
+                host: Some(home.to_string()),
+                machines: machines.iter().map(|(machine, host)| (machine.to_string(), host.to_string())).collect(),
+                why,
+            },
+            None => Self { environment, host: None, machines: BTreeMap::new(), why: Vec::new() },
         }
     }
 }

@@ -21,7 +21,7 @@ use wardian_api::{
     server::{Allowed, bind, serve_router},
     wire::{ApiError, ErrorBody, UpRequest},
 };
-use wardian_model::name::EnvironmentName;
+use wardian_model::name::{EnvironmentName, MachineName};
 use wardian_vault::Vault;
 
 use crate::simulated::{Host, Simulated, environment, name};
@@ -43,7 +43,7 @@ impl Known {
 
 #[async_trait]
 impl Whereabouts for Known {
-    async fn elsewhere(&self, environment: &EnvironmentName) -> Option<Elsewhere> {
+    async fn elsewhere(&self, environment: &EnvironmentName, _machine: Option<&MachineName>) -> Option<Elsewhere> {
         self.environments.lock().unwrap().get(environment).cloned()
     }
 

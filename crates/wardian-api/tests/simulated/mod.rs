@@ -195,7 +195,10 @@ impl Backend for Host {
 
     async fn place(&self, order: UpOrder) -> Result<(EnvironmentName, Option<Placement>), Refusal> {
         let host = wardian_model::name::HostName::new("a").unwrap();
-        Ok((self.check(order).await?.name, Some(Placement { host, why: vec!["web on a: 1 GiB of 2 GiB free".into()] })))
+        Ok((
+            self.check(order).await?.name,
+            Some(Placement { home: host, machines: [].into(), why: vec!["web on a: 1 GiB of 2 GiB free".into()] }),
+        ))
     }
 
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {

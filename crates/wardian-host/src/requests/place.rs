@@ -5,17 +5,18 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
+use indexmap::IndexMap;
 use wardian_model::{
     cluster::{HostRecord, LeaderRecord, PresenceRecord},
     environment::{Desired, EnvironmentRecord, Origin},
-    name::HostName,
+    name::{HostName, MachineName},
     record::Record,
     size::ByteSize,
     spec::EnvironmentSpec,
 };
 use wardian_plan::placement::{self, Hosts, Limits, Placed, Rules, Size, Wanted, place};
 
-use crate::{Host, Refusal, memory};
+use crate::{Host, Refusal, memory, refusal::problem};
 
 /// Machines of labs mostly wait, and memory runs out long before their processors do.
 const LIMITS: Limits = Limits { vcpus_per_core: const { NonZeroU32::new(16).unwrap() } };
@@ -47,8 +48,10 @@ pub struct HostStanding {
 /// Where an environment goes, and why.
 #[derive(Debug, Clone)]
 pub struct Placement {
-    /// The host.
-    pub host: HostName,
+    /// The host of its edge: its first machine's.
+    pub home: HostName,
+    /// The host of each machine.
+    pub machines: IndexMap<MachineName, HostName>,
     /// One line for each decision, and for each host that was not chosen.
     pub why: Vec<String>,
 }
@@ -65,13 +68,16 @@ impl Host {
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let own = self.shared.host();
         let all = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|record| {
-            let on = || environments.iter().filter(|e| e.host.as_ref() == Some(&record.name));
-            let placed: u64 = on().flat_map(placed).map(|placed| placed.size.memory.as_bytes()).sum();
+            let placed = environments.iter().flat_map(|environment| placed(environment, &record.name));
+            let placed: u64 = placed.map(|placed| placed.size.memory.as_bytes()).sum();
+            let there = |e: &EnvironmentRecord| {
+                e.identities.keys().filter(|machine| e.host_of(machine) == Some(&record.name)).count()
+            };
             HostStanding {
                 presence: presences.iter().find(|presence| presence.host == record.name).cloned(),
                 leads: leader.as_ref() == Some(&record.name),
                 here: own.as_ref() == Some(&record.name),
-                machines: on().map(|environment| environment.identities.len()).sum(),
+                machines: environments.iter().map(there).sum(),
                 promised: ByteSize::bytes(placed),
                 memory: for_machines(record.memory_mib),
                 record,
@@ -97,7 +103,7 @@ impl Host {
             .collect();
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|host| {
-            let machines = environments.iter().filter(|e| e.host.as_ref() == Some(&host.name)).flat_map(placed);
+            let machines = environments.iter().flat_map(|environment| placed(environment, &host.name));
             let standing = placement::Host {
                 memory: for_machines(host.memory_mib),
                 cores: host.cores,
@@ -111,14 +117,15 @@ impl Host {
     }
 }
 
-/// What an environment takes of its host. One that was stopped takes nothing: whoever starts it finds room, or is told that
+/// What an environment takes of a host. One that was stopped takes nothing: whoever starts it finds room, or is told that
 /// there is none.
-fn placed(environment: &EnvironmentRecord) -> Vec<Placed> {
+fn placed(environment: &EnvironmentRecord, host: &HostName) -> Vec<Placed> {
     if environment.desired != Desired::Running {
         return Vec::new();
     }
     let shares = matches!(environment.origin, Origin::Clone { boot: false, .. });
-    let machines = environment.spec.machines.iter().map(|(name, machine)| Placed {
+    let here = environment.spec.machines.iter().filter(|(name, _)| environment.host_of(name) == Some(host));
+    let machines = here.map(|(name, machine)| Placed {
         environment: environment.name.clone(),
         machine: name.clone(),
         size: Size { memory: memory::own(machine.memory, shares), cpus: machine.cpus.into() },
@@ -126,19 +133,33 @@ fn placed(environment: &EnvironmentRecord) -> Vec<Placed> {
     machines.collect()
 }
 
+/// What the environment's file asks of its placement.
+///
+/// # Errors
+/// When that can't be.
+pub(super) fn rules(spec: &EnvironmentSpec) -> Result<Rules, Refusal> {
+    Rules::of(spec).map_err(|error| {
+        Refusal::invalid(format!("`placement` of {} can't be: {}", spec.name, problem(&error).message))
+            .hint("correct the groups under `placement`")
+    })
+}
+
 fn decide(hosts: &Hosts, spec: &EnvironmentSpec) -> Result<Placement, Refusal> {
     let sizes = spec.machines.iter().map(|(name, machine)| {
         (name.clone(), Size { memory: memory::own(machine.memory, false), cpus: machine.cpus.into() })
     });
-    let wanted = [Wanted { environment: spec.name.clone(), rules: Rules::default(), machines: sizes.collect() }];
+    let rules = rules(spec)?;
+    let wanted = [Wanted { environment: spec.name.clone(), rules, machines: sizes.collect() }];
     let plan = place(hosts, &wanted, LIMITS);
-    let host = plan.hosts_of(0).and_then(|hosts| hosts.into_values().next().cloned());
-    match (host, plan.explain(0)) {
-        (Some(host), Ok(decisions)) => {
+    let machines = plan.hosts_of(0).unwrap_or_default();
+    let machines: IndexMap<MachineName, HostName> =
+        machines.into_iter().map(|(machine, host)| (machine.clone(), host.clone())).collect();
+    match (machines.values().next().cloned(), plan.explain(0)) {
+        (Some(home), Ok(decisions)) => {
             let why = decisions
                 .iter()
                 .flat_map(|decision| decision.to_string().lines().map(str::to_owned).collect::<Vec<_>>());
-            Ok(Placement { host, why: why.collect() })
+            Ok(Placement { home, machines, why: why.collect() })
         }
         (_, Err(refusal)) => {
             Err(Refusal::unavailable(refusal.to_string())
@@ -172,7 +193,7 @@ mod tests {
     fn it_goes_to_a_host_that_is_there_and_has_room_and_is_told_why() {
         let placement =
             decide(&hosts(&[("a", 8192, false), ("b", 512, true), ("c", 4096, true)]), &spec("1 GiB")).unwrap();
-        assert_eq!(placement.host.as_str(), "c");
+        assert_eq!(placement.home.as_str(), "c");
         let why = placement.why.join("\n");
         assert!(why.contains("a is down") && why.contains("b lacks 512 MiB of memory"), "{why}");
     }
