@@ -10,9 +10,9 @@ use common::{
     fabric::{Fabric, TestSwitch, subnet},
     talk::{Datagrams, echo, tcp_begins},
 };
-use wardian_model::vsid::Vsid;
+use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::filter::{Reason, Uplink};
-use wardian_plan::fabric::{Encapsulation, Subnet};
+use wardian_plan::fabric::{Encapsulation, Seat, Subnet};
 
 /// A tenant: one guest on each host.
 struct Tenant {
@@ -233,6 +233,48 @@ fn frames_of_a_switch_that_nobody_there_may_send_are_dropped_and_counted() {
     assert!(fabric.dropped(Reason::ForgedMac) > 0);
     // An address that nobody has gets no answer.
     assert!(first.attempt("arping -c1 -w1 -I eth0 192.168.23.99").is_none());
+}
+
+#[test]
+fn addresses_that_share_a_hardware_address_are_let_through_one_by_one() {
+    let mut fabric = Fabric::new(2);
+    let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
+    let mut all = subnet(5001, 1, Encapsulation::Nvgre, 23, &hosts);
+    let second = |seat: &Seat| Seat { address: Ipv4Addr::from(u32::from(seat.address) + 100), ..*seat };
+    all.seats.extend(all.seats.clone().iter().map(second));
+    let tenant = tenant(&mut fabric, "edges", all.clone());
+    for (n, guest) in tenant.guests.iter().enumerate() {
+        guest.run(&format!("ip address add {}/24 dev eth0", all.seats[n + 2].address));
+    }
+    fabric.know(std::slice::from_ref(&all));
+    let first = &tenant.guests[0];
+    let pings =
+        |from: u8, to: u8| first.attempt(&format!("ping -c1 -W1 -I 192.168.23.{from} 192.168.23.{to}")).is_some();
+    for (from, to) in [(1, 2), (1, 102), (101, 2), (101, 102)] {
+        assert!(reaches(|| pings(from, to)), "{from} to {to}");
+    }
+    assert_eq!((fabric.dropped(Reason::ForgedAddress), fabric.dropped(Reason::ForgedMac)), (0, 0));
+    // One address of two is given up, on either side; the other stays, and so does who has the hardware address.
+    for gone in [2, 3] {
+        let mut fewer = all.clone();
+        fewer.seats.remove(gone);
+        fabric.know(&[fewer]);
+        assert!(reaches(|| pings(1, 2)));
+        let seen = || (fabric.dropped(Reason::ForgedAddress), echo_requests(&tenant.guests[1]));
+        let (dropped, heard) = seen();
+        let (from, to) = if gone == 2 { (101, 2) } else { (1, 102) };
+        assert!(!pings(from, to), "{from} to {to}");
+        // Who is not told any more is asked all the same, for its hardware address is there: no answer leaves.
+        assert_eq!(seen(), (dropped + 1, heard + u64::from(gone == 3)));
+    }
+    // The last of two takes the hardware address with it.
+    let mut nobody = all.clone();
+    nobody.seats.retain(|seat| seat.provider == hosts[0]);
+    nobody.seats.push(Seat { address: "192.168.23.9".parse().unwrap(), mac: MacAddress::local(9), ..all.seats[1] });
+    fabric.know(&[nobody]);
+    let before = fabric.dropped(Reason::UnknownDestination);
+    assert!(!pings(1, 2));
+    assert!(fabric.dropped(Reason::UnknownDestination) > before);
 }
 
 #[test]

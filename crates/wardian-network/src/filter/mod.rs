@@ -203,13 +203,18 @@ impl Filter {
     /// When a table is full, or the kernel refuses.
     pub fn apply(&mut self, change: &Change) -> Result<(), FilterError> {
         match change {
+            Change::Vacate { vsid, mac } => {
+                self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, *mac))
+            }
+            Change::Place { vsid, mac, provider } => {
+                self.put("stations", tables::station_key(*vsid, *mac), provider.octets())
+            }
             Change::Know { vsid, address, lookup } => self.know(*vsid, *address, lookup),
             Change::Forget { vsid, address, was } => {
                 if let Some(rewrite) = was.rewrite {
                     self.remove::<_, tables::OwnerValue>("owners", rewrite.address.octets())?;
                     self.remove::<_, [u8; 4]>("outsides", tables::inside_key(rewrite.domain, *address))?;
                 }
-                self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, was.mac))?;
                 self.remove::<_, tables::AddressValue>("addresses", tables::address_key(*vsid, *address))
             }
             Change::Open { vsid, switch } => self.open_subnet(*vsid, switch),
@@ -226,7 +231,6 @@ impl Filter {
             self.put("owners", own, tables::owner(vsid, address, lookup, rewrite))?;
             self.put("outsides", tables::inside_key(rewrite.domain, address), own)?;
         }
-        self.put("stations", tables::station_key(vsid, lookup.mac), tables::station(address, lookup))?;
         self.put("addresses", tables::address_key(vsid, address), tables::address(lookup))
     }
 

@@ -13,7 +13,7 @@ pub(super) type PortValue = [u8; 20];
 pub(super) type OwnerValue = [u8; 24];
 pub(super) type InsideKey = [u8; 8];
 pub(super) type StationKey = [u8; 12];
-pub(super) type StationValue = [u8; 8];
+pub(super) type StationValue = [u8; 4];
 pub(super) type AddressKey = [u8; 8];
 pub(super) type AddressValue = [u8; 12];
 pub(super) type PeerKey = [u8; 8];
@@ -53,10 +53,6 @@ pub(super) fn inside_key(domain: u32, address: Ipv4Addr) -> InsideKey {
 
 pub(super) fn station_key(vsid: Vsid, mac: MacAddress) -> StationKey {
     joined(&[&number(vsid), &mac.bytes(), &[0; 2]])
-}
-
-pub(super) fn station(address: Ipv4Addr, lookup: &Lookup) -> StationValue {
-    joined(&[&lookup.provider.octets(), &address.octets()])
 }
 
 pub(super) fn address_key(vsid: Vsid, address: Ipv4Addr) -> AddressKey {

@@ -24,7 +24,9 @@ pub use wardian_model::encapsulation::Encapsulation;
 pub struct HostPolicy {
     /// The subnets it has a switch of.
     pub switches: BTreeMap<Vsid, Switch>,
-    /// Where each machine of these is, by subnet and customer address.
+    /// On which host each hardware address of these is, by the host's provider address.
+    pub stations: BTreeMap<(Vsid, MacAddress), Ipv4Addr>,
+    /// Where each machine of these is, by subnet and customer address. Several may have one hardware address.
     pub lookups: BTreeMap<(Vsid, Ipv4Addr), Lookup>,
 }
 
