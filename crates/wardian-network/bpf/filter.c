@@ -236,9 +236,7 @@ int leave(struct __sk_buff *skb)
 	if (!to || *to == port->here)
 		return drop(UNKNOWN_DESTINATION);
 	__be32 provider = *to;
-	/* Segments that the kernel will cut are as long as it will cut them. */
-	__u32 packet = skb->gso_size ? skb->gso_size + 40 : length - ETH_HLEN;
-	if (packet > port->mtu)
+	if (longest(skb, frame) > port->mtu)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
 	if (wrap(skb, port, provider))
 		return drop(MALFORMED);
