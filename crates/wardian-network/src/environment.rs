@@ -328,11 +328,11 @@ impl Switch<'_> {
     }
 }
 
-fn gone() -> io::Error {
+pub(crate) fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it vanished at once")
 }
 
-fn are_pair(outer: &Link, inner: &Link) -> bool {
+pub(crate) fn are_pair(outer: &Link, inner: &Link) -> bool {
     outer.is_veth && inner.is_veth && outer.peer == Some(inner.index) && inner.peer == Some(outer.index)
 }
 

@@ -7,6 +7,7 @@
 
 mod compile;
 mod difference;
+mod lab;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +18,7 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 
 pub use compile::{Seat, Subnet, compile};
 pub use difference::{Change, difference};
+pub use lab::{LAB_DOMAIN, lab};
 pub use wardian_model::encapsulation::Encapsulation;
 
 /// What the filter of one host shall know.
