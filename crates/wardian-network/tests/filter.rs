@@ -12,7 +12,7 @@ use common::{
 };
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::filter::{Reason, Uplink};
-use wardian_plan::fabric::{Encapsulation, Seat, Subnet};
+use wardian_plan::fabric::{Encapsulation, HostPolicy, Seat, Subnet};
 
 /// A tenant: one guest on each host.
 struct Tenant {
@@ -358,6 +358,45 @@ fn traffic_goes_on_while_no_daemon_runs_and_while_the_next_one_begins() {
     fabric.hosts[0].filter.disconnect(vsid).unwrap();
     fabric.hosts[0].filter.disconnect(vsid).unwrap();
     assert!(!red.guests[0].pings("192.168.23.2") && reaches(|| blue.guests[0].pings("192.168.23.2")));
+}
+
+/// Takes a row away that a killed daemon would not have come to write.
+fn tear<K: aya::Pod, V: aya::Pod>(fabric: &Fabric, table: &str) {
+    let map = aya::maps::MapData::from_pin(fabric.hosts[0].pins.join(table)).unwrap();
+    let mut table: aya::maps::HashMap<_, K, V> = aya::maps::Map::HashMap(map).try_into().unwrap();
+    let first = table.keys().next().unwrap().unwrap();
+    table.remove(&first).unwrap();
+}
+
+#[test]
+fn what_the_filter_knows_is_read_back_and_what_a_killed_daemon_has_half_written_is_mended() {
+    for encapsulation in [Encapsulation::Nvgre, Encapsulation::Vxlan, Encapsulation::IpRewrite] {
+        let (mut fabric, red, blue) = red_and_blue(encapsulation);
+        for host in &fabric.hosts {
+            assert_eq!(host.filter.known().unwrap(), host.policy);
+        }
+        let torn: &[fn(&Fabric)] = &[
+            |fabric| tear::<[u8; 12], [u8; 4]>(fabric, "stations"),
+            |fabric| tear::<[u8; 8], [u8; 12]>(fabric, "addresses"),
+            |fabric| tear::<[u8; 8], u8>(fabric, "peers"),
+            |fabric| tear::<u32, [u8; 132]>(fabric, "floods"),
+            |fabric| tear::<[u8; 8], [u8; 4]>(fabric, "outsides"),
+        ];
+        let torn = if encapsulation == Encapsulation::IpRewrite { torn } else { &torn[..4] };
+        for (n, torn) in torn.iter().enumerate() {
+            torn(&fabric);
+            fabric.hosts[0].policy = fabric.hosts[0].filter.known().unwrap();
+            fabric.know(&[red.subnet.clone(), blue.subnet.clone()]);
+            assert_eq!(fabric.hosts[0].filter.known().unwrap(), fabric.hosts[0].policy, "{n}");
+            torn(&fabric);
+            // What nobody wants any more goes altogether, also where it is half there only.
+            fabric.hosts[0].policy = fabric.hosts[0].filter.known().unwrap();
+            fabric.know(&[]);
+            assert_eq!(fabric.hosts[0].filter.known().unwrap(), HostPolicy::default(), "{n}");
+            fabric.know(&[red.subnet.clone(), blue.subnet.clone()]);
+        }
+        assert!(reaches(|| red.guests[0].pings("192.168.23.2")));
+    }
 }
 
 #[test]

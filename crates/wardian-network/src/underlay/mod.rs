@@ -205,7 +205,7 @@ impl Underlay {
     /// Removes all that was made: this host has no way to others any more.
     ///
     /// # Errors
-    /// As [`Self::remove`].
+    /// As [`Self::remove_left`].
     pub async fn close(self) -> Result<(), UnderlayError> {
         Self::remove(&self.config.run_dir, &self.config.instance, &self.daemon).await
     }
