@@ -197,6 +197,8 @@ fn fill(fabric: &mut Fabric, subnet: &Subnet) {
                 rewrite: None,
             };
             let address = Ipv4Addr::from(0x0b00_0000 + number);
+            let place = Change::Place { vsid: subnet.vsid, mac: lookup.mac, provider: lookup.provider };
+            host.filter.apply(&place).unwrap();
             host.filter.apply(&Change::Know { vsid: subnet.vsid, address, lookup }).unwrap();
         }
     }

@@ -63,21 +63,30 @@ static __always_inline void received(__u32 vsid, __u32 length)
 /* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it. */
 static const __u8 gateway[ETH_ALEN] = { 0x02, 0x57, 0x7f, 0xff, 0xff, 0xff };
 
-static __always_inline int is_gateway(const __u8 *mac)
+static __always_inline int are_same(const __u8 *one, const __u8 *other)
 {
 	/* One by one: clang would call a function that is not there. */
 	int same = 1;
 #pragma unroll
 	for (int i = 0; i < ETH_ALEN; i++)
-		same &= mac[i] == gateway[i];
+		same &= one[i] == other[i];
 	return same;
 }
 
-static __always_inline struct station *station_of(__u32 vsid, const __u8 *mac)
+/* The provider address of the host where a hardware address is. */
+static __always_inline __be32 *host_of(__u32 vsid, const __u8 *mac)
 {
 	struct station_key key = { .vsid = vsid };
 	__builtin_memcpy(key.mac, mac, ETH_ALEN);
 	return bpf_map_lookup_elem(&stations, &key);
+}
+
+/* Whether a machine on that host has both addresses; one hardware address may have many. */
+static __always_inline int has_address(__u32 vsid, const __u8 *mac, __be32 address, __be32 provider)
+{
+	struct address_key key = { .vsid = vsid, .address = address };
+	struct address *found = bpf_map_lookup_elem(&addresses, &key);
+	return found && found->provider == provider && are_same(found->mac, mac);
 }
 
 /* Answers from the table, for machines on other hosts; those here answer themselves, and nobody answers for others. */
@@ -206,13 +215,13 @@ int leave(struct __sk_buff *skb)
 		return drop(MALFORMED);
 	__u32 vsid = port->vsid;
 	/* Only machines of this host speak here, each as itself; and the gateway, for what it has routed. */
-	struct station *from = station_of(vsid, frame->ether.h_source);
-	if (from ? from->provider != port->here : !is_gateway(frame->ether.h_source))
+	__be32 *from = host_of(vsid, frame->ether.h_source);
+	if (from ? *from != port->here : !are_same(frame->ether.h_source, gateway))
 		return drop(FORGED_MAC);
 	/* Who has no address yet asks its own host for one. */
 	if (!frame->ip.saddr)
 		return drop(NOT_CARRIED);
-	if (from && from->address != frame->ip.saddr)
+	if (from && !has_address(vsid, frame->ether.h_source, frame->ip.saddr, port->here))
 		return drop(FORGED_ADDRESS);
 	__u32 length = skb->len;
 	if (port->encapsulation == IP_REWRITE)
@@ -223,13 +232,11 @@ int leave(struct __sk_buff *skb)
 		sent(vsid, length);
 		return flood(skb, port);
 	}
-	struct station *to = station_of(vsid, frame->ether.h_dest);
-	if (!to || to->provider == port->here)
+	__be32 *to = host_of(vsid, frame->ether.h_dest);
+	if (!to || *to == port->here)
 		return drop(UNKNOWN_DESTINATION);
-	__be32 provider = to->provider;
-	/* Segments that the kernel will cut are as long as it will cut them. */
-	__u32 packet = skb->gso_size ? skb->gso_size + 40 : length - ETH_HLEN;
-	if (packet > port->mtu)
+	__be32 provider = *to;
+	if (longest(skb, frame) > port->mtu)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
 	if (wrap(skb, port, provider))
 		return drop(MALFORMED);
@@ -277,14 +284,14 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		return drop(NOT_IPV4);
 	if (inner.ip.version != 4 || inner.ip.ihl < 5)
 		return drop(MALFORMED);
-	struct station *from = station_of(vsid, inner.ether.h_source);
-	if (from ? from->provider != sender : !is_gateway(inner.ether.h_source))
+	__be32 *from = host_of(vsid, inner.ether.h_source);
+	if (from ? *from != sender : !are_same(inner.ether.h_source, gateway))
 		return drop(FORGED_MAC);
-	if (from && from->address != inner.ip.saddr)
+	if (from && !has_address(vsid, inner.ether.h_source, inner.ip.saddr, sender))
 		return drop(FORGED_ADDRESS);
 	if (!(inner.ether.h_dest[0] & 1)) {
-		struct station *to = station_of(vsid, inner.ether.h_dest);
-		if (!to || to->provider != port->here)
+		__be32 *to = host_of(vsid, inner.ether.h_dest);
+		if (!to || *to != port->here)
 			return drop(UNKNOWN_DESTINATION);
 	}
 	/* What is taken away lies between the outer hardware addresses and the inner packet. */

@@ -130,6 +130,38 @@ static __always_inline void send_copy(struct __sk_buff *skb, __u32 underlay, __b
 	bpf_clone_redirect(skb, hop.ifindex, 0);
 }
 
+/* What an error quotes: the header, and what is behind it up to the end of TCP's checksum. The kernel lets nothing be cut off
+ * that it still has a checksum to write in. */
+#define QUOTED (sizeof(struct iphdr) + 18)
+
+/* A quoted TCP header's checksum may still be written by whoever sends the error on, after the error's own sum was made. So
+ * it becomes 0, and the window what makes the sum over the quoted part 0: what is written then is 0 again. */
+static __always_inline void balance(__be16 *tcp)
+{
+	__u32 sum = 0;
+	tcp[7] = tcp[8] = 0;
+#pragma unroll
+	for (int i = 0; i < 7; i++)
+		sum += tcp[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	tcp[7] = ~sum;
+}
+
+/* The longest IP packet of a frame: segments that the kernel will cut are as long as it will cut them. */
+static __always_inline __u32 longest(struct __sk_buff *skb, struct ip_frame *frame)
+{
+	__u8 words;
+	__u32 before = frame->ip.ihl * 4;
+	if (!skb->gso_size)
+		return skb->len - ETH_HLEN;
+	if (frame->ip.protocol != IPPROTO_TCP)
+		return before + sizeof(struct udphdr) + skb->gso_size;
+	if (bpf_skb_load_bytes(skb, sizeof(struct ethhdr) + before + 12, &words, 1))
+		return skb->len - ETH_HLEN;
+	return before + (words >> 4) * 4 + skb->gso_size;
+}
+
 /* Turns a packet that does not fit into the answer that says so (RFC 1191), for its sender. It comes from the receiver's
  * address, as if that were a router: any host of the subnet is next to the sender, and accepts it. */
 static __always_inline int too_big(struct __sk_buff *skb, __u16 mtu)
@@ -149,9 +181,7 @@ static __always_inline int too_big(struct __sk_buff *skb, __u16 mtu)
 	if (old.ip.protocol == IPPROTO_ICMP &&
 	    (bpf_skb_load_bytes(skb, sizeof(old), &type, 1) || (type != ICMP_ECHO && type != ICMP_ECHO_REPLY)))
 		return -1;
-	/* The header and the first 8 bytes behind it. */
-	const __u32 quoted = sizeof(struct iphdr) + 8;
-	if (bpf_skb_change_tail(skb, sizeof(struct ethhdr) + quoted, 0))
+	if (bpf_skb_change_tail(skb, sizeof(struct ethhdr) + QUOTED, 0))
 		return -1;
 	if (bpf_skb_adjust_room(skb, sizeof(struct iphdr) + sizeof(struct icmp), BPF_ADJ_ROOM_MAC, 0))
 		return -1;
@@ -159,14 +189,19 @@ static __always_inline int too_big(struct __sk_buff *skb, __u16 mtu)
 	__builtin_memcpy(answer.ether.h_source, old.ether.h_dest, ETH_ALEN);
 	answer.ether.h_proto = bpf_htons(ETH_P_IP);
 	answer.ip = header(IPPROTO_ICMP, old.ip.daddr, old.ip.saddr,
-			   sizeof(struct iphdr) + sizeof(struct icmp) + quoted);
+			   sizeof(struct iphdr) + sizeof(struct icmp) + QUOTED);
 	struct icmp icmp = { .type = ICMP_DEST_UNREACH, .code = ICMP_FRAG_NEEDED, .mtu = bpf_htons(mtu) };
-	__be32 data[(sizeof(struct iphdr) + 8) / 4];
+	__be16 data[QUOTED / 2 + 1] __attribute__((aligned(4))) = {};
 	const __u32 at = sizeof(answer);
-	if (bpf_skb_load_bytes(skb, at, data, sizeof(data)))
+	if (bpf_skb_load_bytes(skb, at, data, QUOTED))
 		return -1;
+	if (old.ip.protocol == IPPROTO_TCP) {
+		balance(data + sizeof(struct iphdr) / 2);
+		if (bpf_skb_store_bytes(skb, at, data, QUOTED, 0))
+			return -1;
+	}
 	__s64 sum = bpf_csum_diff(0, 0, (__be32 *)&icmp, sizeof(icmp), 0);
-	sum = bpf_csum_diff(0, 0, data, sizeof(data), sum);
+	sum = bpf_csum_diff(0, 0, (__be32 *)data, sizeof(data), sum);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	icmp.checksum = ~sum;

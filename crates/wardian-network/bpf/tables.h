@@ -22,11 +22,6 @@ struct station_key {
 	__u16 unused;
 };
 
-struct station {
-	__be32 provider;
-	__be32 address;
-};
-
 struct address_key {
 	__u32 vsid;
 	__be32 address;
@@ -105,7 +100,7 @@ enum reason {
 
 SPARSE_TABLE(ports, SWITCHES, __u32, struct port);       /* by index of the device */
 SPARSE_TABLE(switches, SWITCHES, __u32, __u32);          /* index of the device, by subnet */
-SPARSE_TABLE(stations, STATIONS, struct station_key, struct station);
+SPARSE_TABLE(stations, STATIONS, struct station_key, __be32); /* the provider address of the host */
 SPARSE_TABLE(addresses, STATIONS, struct address_key, struct address);
 SPARSE_TABLE(peers, PEERS, struct peer_key, __u8);
 SPARSE_TABLE(floods, SWITCHES, __u32, struct flood);

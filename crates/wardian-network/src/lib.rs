@@ -8,6 +8,7 @@
 //! * `lab`, `environment`: comparing and changing;
 //! * `taps`: the machines' ports of the switch; `hand_over`: from one to its successor's; `counters`: what was dropped;
 //! * [`filter`]: the switches' way to other hosts, in eBPF;
+//! * [`underlay`]: what a host of a cluster has towards the others, by that filter;
 //! * [`services`]: the DHCP and DNS servers of an environment, and the DNS server of the lab network, in the daemon;
 //! * [`update`]: telling a name server elsewhere.
 //!
@@ -26,6 +27,7 @@ mod network;
 mod pairs;
 pub mod services;
 mod taps;
+pub mod underlay;
 pub mod update;
 
 pub use counters::{Count, FenceCounters};
@@ -34,3 +36,4 @@ pub use error::NetworkError;
 pub use hand_over::HandOver;
 pub use network::{Network, NetworkConfig};
 pub use services::Services;
+pub use underlay::{LabUplink, Underlay, UnderlayConfig, UnderlayError};

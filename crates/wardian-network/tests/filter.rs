@@ -10,9 +10,9 @@ use common::{
     fabric::{Fabric, TestSwitch, subnet},
     talk::{Datagrams, echo, tcp_begins},
 };
-use wardian_model::vsid::Vsid;
+use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::filter::{Reason, Uplink};
-use wardian_plan::fabric::{Encapsulation, Subnet};
+use wardian_plan::fabric::{Encapsulation, HostPolicy, Seat, Subnet};
 
 /// A tenant: one guest on each host.
 struct Tenant {
@@ -236,6 +236,48 @@ fn frames_of_a_switch_that_nobody_there_may_send_are_dropped_and_counted() {
 }
 
 #[test]
+fn addresses_that_share_a_hardware_address_are_let_through_one_by_one() {
+    let mut fabric = Fabric::new(2);
+    let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
+    let mut all = subnet(5001, 1, Encapsulation::Nvgre, 23, &hosts);
+    let second = |seat: &Seat| Seat { address: Ipv4Addr::from(u32::from(seat.address) + 100), ..*seat };
+    all.seats.extend(all.seats.clone().iter().map(second));
+    let tenant = tenant(&mut fabric, "edges", all.clone());
+    for (n, guest) in tenant.guests.iter().enumerate() {
+        guest.run(&format!("ip address add {}/24 dev eth0", all.seats[n + 2].address));
+    }
+    fabric.know(std::slice::from_ref(&all));
+    let first = &tenant.guests[0];
+    let pings =
+        |from: u8, to: u8| first.attempt(&format!("ping -c1 -W1 -I 192.168.23.{from} 192.168.23.{to}")).is_some();
+    for (from, to) in [(1, 2), (1, 102), (101, 2), (101, 102)] {
+        assert!(reaches(|| pings(from, to)), "{from} to {to}");
+    }
+    assert_eq!((fabric.dropped(Reason::ForgedAddress), fabric.dropped(Reason::ForgedMac)), (0, 0));
+    // One address of two is given up, on either side; the other stays, and so does who has the hardware address.
+    for gone in [2, 3] {
+        let mut fewer = all.clone();
+        fewer.seats.remove(gone);
+        fabric.know(&[fewer]);
+        assert!(reaches(|| pings(1, 2)));
+        let seen = || (fabric.dropped(Reason::ForgedAddress), echo_requests(&tenant.guests[1]));
+        let (dropped, heard) = seen();
+        let (from, to) = if gone == 2 { (101, 2) } else { (1, 102) };
+        assert!(!pings(from, to), "{from} to {to}");
+        // Who is not told any more is asked all the same, for its hardware address is there: no answer leaves.
+        assert_eq!(seen(), (dropped + 1, heard + u64::from(gone == 3)));
+    }
+    // The last of two takes the hardware address with it.
+    let mut nobody = all.clone();
+    nobody.seats.retain(|seat| seat.provider == hosts[0]);
+    nobody.seats.push(Seat { address: "192.168.23.9".parse().unwrap(), mac: MacAddress::local(9), ..all.seats[1] });
+    fabric.know(&[nobody]);
+    let before = fabric.dropped(Reason::UnknownDestination);
+    assert!(!pings(1, 2));
+    assert!(fabric.dropped(Reason::UnknownDestination) > before);
+}
+
+#[test]
 fn subnets_of_a_domain_route_on_every_host_and_domains_do_not() {
     let mut fabric = Fabric::new(3);
     let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
@@ -316,6 +358,45 @@ fn traffic_goes_on_while_no_daemon_runs_and_while_the_next_one_begins() {
     fabric.hosts[0].filter.disconnect(vsid).unwrap();
     fabric.hosts[0].filter.disconnect(vsid).unwrap();
     assert!(!red.guests[0].pings("192.168.23.2") && reaches(|| blue.guests[0].pings("192.168.23.2")));
+}
+
+/// Takes a row away that a killed daemon would not have come to write.
+fn tear<K: aya::Pod, V: aya::Pod>(fabric: &Fabric, table: &str) {
+    let map = aya::maps::MapData::from_pin(fabric.hosts[0].pins.join(table)).unwrap();
+    let mut table: aya::maps::HashMap<_, K, V> = aya::maps::Map::HashMap(map).try_into().unwrap();
+    let first = table.keys().next().unwrap().unwrap();
+    table.remove(&first).unwrap();
+}
+
+#[test]
+fn what_the_filter_knows_is_read_back_and_what_a_killed_daemon_has_half_written_is_mended() {
+    for encapsulation in [Encapsulation::Nvgre, Encapsulation::Vxlan, Encapsulation::IpRewrite] {
+        let (mut fabric, red, blue) = red_and_blue(encapsulation);
+        for host in &fabric.hosts {
+            assert_eq!(host.filter.known().unwrap(), host.policy);
+        }
+        let torn: &[fn(&Fabric)] = &[
+            |fabric| tear::<[u8; 12], [u8; 4]>(fabric, "stations"),
+            |fabric| tear::<[u8; 8], [u8; 12]>(fabric, "addresses"),
+            |fabric| tear::<[u8; 8], u8>(fabric, "peers"),
+            |fabric| tear::<u32, [u8; 132]>(fabric, "floods"),
+            |fabric| tear::<[u8; 8], [u8; 4]>(fabric, "outsides"),
+        ];
+        let torn = if encapsulation == Encapsulation::IpRewrite { torn } else { &torn[..4] };
+        for (n, torn) in torn.iter().enumerate() {
+            torn(&fabric);
+            fabric.hosts[0].policy = fabric.hosts[0].filter.known().unwrap();
+            fabric.know(&[red.subnet.clone(), blue.subnet.clone()]);
+            assert_eq!(fabric.hosts[0].filter.known().unwrap(), fabric.hosts[0].policy, "{n}");
+            torn(&fabric);
+            // What nobody wants any more goes altogether, also where it is half there only.
+            fabric.hosts[0].policy = fabric.hosts[0].filter.known().unwrap();
+            fabric.know(&[]);
+            assert_eq!(fabric.hosts[0].filter.known().unwrap(), HostPolicy::default(), "{n}");
+            fabric.know(&[red.subnet.clone(), blue.subnet.clone()]);
+        }
+        assert!(reaches(|| red.guests[0].pings("192.168.23.2")));
+    }
 }
 
 #[test]

@@ -20,7 +20,8 @@ const ETHERNET: usize = 14;
 const SHORTEST: usize = 60;
 const IP: usize = 20;
 
-/// What the host under test, the second one, knows: a subnet for each encapsulation, with a machine on each host.
+/// What the host under test, the second one, knows: a subnet for each encapsulation, with a machine on each host. Where there
+/// are envelopes, each machine has two addresses.
 struct World {
     fabric: Fabric,
     nvgre: Subnet,
@@ -34,12 +35,16 @@ impl World {
     fn new() -> Self {
         let mut fabric = Fabric::new(2);
         let hosts = [0, 1].map(|n: usize| fabric.hosts[n].provider);
-        let [nvgre, vxlan, one, two] = [
+        let [mut nvgre, mut vxlan, one, two] = [
             subnet(5001, 1, Encapsulation::Nvgre, 23, &hosts),
             subnet(6001, 2, Encapsulation::Vxlan, 23, &hosts),
             subnet(7001, 3, Encapsulation::IpRewrite, 23, &hosts),
             subnet(7002, 4, Encapsulation::IpRewrite, 23, &hosts),
         ];
+        for subnet in [&mut nvgre, &mut vxlan] {
+            let second = |seat: &Seat| Seat { address: Ipv4Addr::from(u32::from(seat.address) + 100), ..*seat };
+            subnet.seats.extend(subnet.seats.clone().iter().map(second));
+        }
         let switches =
             [&nvgre, &vxlan, &one, &two].map(|subnet| fabric.switch(1, &format!("s{}", subnet.vsid), subnet, None));
         fabric.know(&[nvgre.clone(), vxlan.clone(), one.clone(), two.clone()]);
@@ -115,12 +120,21 @@ fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..offset + N)?.try_into().ok()
 }
 
+/// Whether the machine on that host with this hardware address has this address too.
+fn speaks(subnet: &Subnet, provider: Ipv4Addr, mac: &[u8], address: &[u8]) -> bool {
+    let mut seats = subnet.seats.iter().filter(|seat| seat.provider == provider);
+    seats.any(|seat| seat.mac.bytes() == *mac && seat.address.octets() == *address)
+}
+
 /// The frame in an envelope, if the rules allow it. Read apart from how the filter reads.
 fn allowed(world: &World, frame: &[u8]) -> Option<Vec<u8>> {
-    let [here, there] = [1, 0].map(|n: usize| world.fabric.hosts[n].provider.octets());
+    let [here, there] = [1, 0].map(|n: usize| world.fabric.hosts[n].provider);
     let outer: [u8; IP] = at(frame, ETHERNET)?;
     let in_one_piece = outer[6] & 0x3f == 0 && outer[7] == 0;
-    if at(frame, 12)? != [8, 0] || outer[0] != 0x45 || !in_one_piece || outer[12..16] != there || outer[16..] != here {
+    if at(frame, 12)? != [8, 0] || outer[0] != 0x45 || !in_one_piece {
+        return None;
+    }
+    if outer[12..16] != there.octets() || outer[16..] != here.octets() {
         return None;
     }
     let (subnet, vsid, start) = match outer[9] {
@@ -137,9 +151,8 @@ fn allowed(world: &World, frame: &[u8]) -> Option<Vec<u8>> {
     let inner = frame.get(start..)?;
     let header: [u8; IP] = at(inner, ETHERNET)?;
     let (target, source): ([u8; 6], [u8; 6]) = (at(inner, 0)?, at(inner, 6)?);
-    let [from, to] = [0, 1].map(|n: usize| &subnet.seats[n]);
-    let known = source == from.mac.bytes() && header[12..16] == from.address.octets();
-    let right = known || source == MacAddress::GATEWAY.bytes();
+    let to = &subnet.seats[1];
+    let right = speaks(subnet, there, &source, &header[12..16]) || source == MacAddress::GATEWAY.bytes();
     let reaches = target[0] & 1 == 1 || target == to.mac.bytes();
     let is_ip = at(inner, 12)? == [8, 0] && header[0] >> 4 == 4 && header[0] & 15 >= 5;
     (right && reaches && is_ip).then(|| inner.to_vec())
@@ -155,14 +168,17 @@ fn nothing_comes_out_of_an_envelope_but_what_the_rules_allow() {
     let right = vec![
         nvgre(5001, there, here, &of(&world.nvgre)),
         nvgre(5001, there, here, &routed),
+        nvgre(5001, there, here, &frame(&world.nvgre.seats[2], &world.nvgre.seats[3])),
         vxlan(6001, there, here, &of(&world.vxlan)),
     ];
     for frame in &right {
         assert!(allowed(&world, frame).is_some());
     }
     // Wrong in ways that chance does not find: everything in them is known.
-    let [other, own] = [0, 1].map(|n: usize| world.nvgre.seats[n]);
+    let [other, own, second, own_second] = [0, 1, 2, 3].map(|n: usize| world.nvgre.seats[n]);
+    let claimed = Seat { mac: second.mac, ..own_second };
     let wrong = vec![
+        nvgre(5001, there, here, &frame(&claimed, &own)),
         nvgre(5001, there, here, &frame(&other, &other)),
         nvgre(5001, there, here, &frame(&own, &own)),
         nvgre(5001, here, here, &of(&world.nvgre)),
@@ -186,7 +202,7 @@ fn nothing_comes_out_of_an_envelope_but_what_the_rules_allow() {
 fn nothing_leaves_a_switch_but_frames_of_its_own_machines() {
     let world = World::new();
     let [here, there] = [1, 0].map(|n: usize| world.fabric.hosts[n].provider);
-    let [other, own] = [0, 1].map(|n: usize| world.nvgre.seats[n]);
+    let [other, own, other_second, second] = [0, 1, 2, 3].map(|n: usize| world.nvgre.seats[n]);
     let mut routed = frame(&own, &other);
     routed[6..12].copy_from_slice(&MacAddress::GATEWAY.bytes());
     let question = [
@@ -200,24 +216,25 @@ fn nothing_leaves_a_switch_but_frames_of_its_own_machines() {
     ]
     .concat();
     // Those of the other's machine, and to one of the own, do not leave.
-    let right = vec![frame(&own, &other), routed, question, frame(&other, &own), frame(&own, &own)];
+    let mut right = vec![frame(&own, &other), routed, question, frame(&other, &own), frame(&own, &own)];
+    // With the second address; with another machine's, under its own hardware address.
+    right.extend([&second, &Seat { mac: own.mac, ..other_second }].map(|from| frame(from, &other)));
     world.holds(Side::Leave, "w5001", damaged(right), |frame, verdict| {
         let source: [u8; 6] = at(frame, 6).unwrap();
         let sender = at::<4>(frame, 26);
         let is_ip = at(frame, 12) == Some([8, 0]) && frame.len() >= ETHERNET + IP && sender != Some([0; 4]);
-        let speaks =
-            source == MacAddress::GATEWAY.bytes() || source == own.mac.bytes() && sender == Some(own.address.octets());
+        let speaks = source == MacAddress::GATEWAY.bytes()
+            || sender.is_some_and(|sender| speaks(&world.nvgre, here, &source, &sender));
         let reaches = frame[0] & 1 == 1 || frame[..6] == other.mac.bytes();
-        let asks = at(frame, 12) == Some([8, 6, 0, 1, 8, 0])
-            && at(frame, 20) == Some([0, 1])
-            && at(frame, 38) == Some(other.address.octets());
+        let wanted = at(frame, 38).filter(|wanted| [other, other_second].iter().any(|s| s.address.octets() == *wanted));
+        let asks = at(frame, 12) == Some([8, 6, 0, 1, 8, 0]) && at(frame, 20) == Some([0, 1]) && wanted.is_some();
         match verdict {
             Verdict::Sent(sent) if asks => {
                 // The answer, to who asked.
                 prop_assert_eq!(&sent[..6], &frame[22..28]);
                 prop_assert_eq!(&sent[6..12], &other.mac.bytes());
                 prop_assert_eq!(at(&sent, 20), Some([0, 2]));
-                let answer = [&other.mac.bytes()[..], &other.address.octets(), &frame[22..32]].concat();
+                let answer = [&other.mac.bytes()[..], &wanted.unwrap(), &frame[22..32]].concat();
                 prop_assert_eq!(&sent[22..42], &answer[..]);
             }
             Verdict::Sent(sent) => {

@@ -6,6 +6,7 @@
 //! there, atomically, and goes on with the same tables.
 
 mod counters;
+mod known;
 mod tables;
 
 use std::{
@@ -24,7 +25,7 @@ use aya::{
         tc::{SchedClassifierLink, TcAttachOptions},
     },
 };
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use wardian_model::vsid::Vsid;
 use wardian_plan::fabric::{Change, Encapsulation, Lookup, Switch};
 
@@ -67,6 +68,14 @@ pub enum FilterError {
     Detach {
         /// Where it is pinned.
         pin: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What is pinned could not be removed.
+    #[error("what the packet filter keeps at {path} can't be removed")]
+    Remove {
+        /// The file or folder.
+        path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -170,16 +179,41 @@ impl Filter {
         self.attach(Side::Arrive, device)
     }
 
-    /// Connects a switch. Its subnet's policy ([`Self::apply`]) may come before or after.
+    /// As [`Self::receive`], and from no other device, for no other address: what an earlier daemon received is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_only(&mut self, device: &str, here: Ipv4Addr) -> Result<(), FilterError> {
+        self.receive(device, here)?;
+        for (address, _) in self.rows::<[u8; 4], u8>("own")? {
+            if address != here.octets() {
+                self.remove::<_, u8>("own", address)?;
+            }
+        }
+        let own = self.pin(Side::Arrive, index(device)?);
+        for pin in pinned(&self.pins)? {
+            let name = pin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if pin != own && name.starts_with("arrive-") {
+                std::fs::remove_file(&pin).map_err(|source| FilterError::Detach { pin, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects a switch. If it had another uplink, that is forgotten. Its subnet's policy ([`Self::apply`]) may come
+    /// before or after.
     ///
     /// # Errors
     /// When the kernel refuses, or there is no such device.
     pub fn connect(&mut self, uplink: &Uplink) -> Result<(), FilterError> {
         let (device, underlay) = (index(&uplink.device)?, index(&uplink.underlay)?);
         let port = tables::port(uplink, underlay);
+        let before = self.table::<u32, u32>("switches")?.get(&uplink.vsid.number(), 0).ok();
         self.put("ports", device, port)?;
         self.put("switches", uplink.vsid.number(), device)?;
-        self.attach(Side::Leave, &uplink.device)
+        self.attach(Side::Leave, &uplink.device)?;
+        before.filter(|before| *before != device).map_or(Ok(()), |before| self.abandon(before))
     }
 
     /// Forgets a switch, whose uplink may be gone already. Fine if there is none.
@@ -189,6 +223,11 @@ impl Filter {
     pub fn disconnect(&mut self, vsid: Vsid) -> Result<(), FilterError> {
         let Ok(device) = self.table::<u32, u32>("switches")?.get(&vsid.number(), 0) else { return Ok(()) };
         self.remove::<_, u32>("switches", vsid.number())?;
+        self.abandon(device)
+    }
+
+    /// Takes no more frames from the end of an uplink, which may be gone already.
+    fn abandon(&mut self, device: u32) -> Result<(), FilterError> {
         self.remove::<_, tables::PortValue>("ports", device)?;
         let pin = self.pin(Side::Leave, device);
         if let Ok(link) = PinnedLink::from_pin(&pin) {
@@ -203,13 +242,18 @@ impl Filter {
     /// When a table is full, or the kernel refuses.
     pub fn apply(&mut self, change: &Change) -> Result<(), FilterError> {
         match change {
+            Change::Vacate { vsid, mac } => {
+                self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, *mac))
+            }
+            Change::Place { vsid, mac, provider } => {
+                self.put("stations", tables::station_key(*vsid, *mac), provider.octets())
+            }
             Change::Know { vsid, address, lookup } => self.know(*vsid, *address, lookup),
             Change::Forget { vsid, address, was } => {
                 if let Some(rewrite) = was.rewrite {
-                    self.remove::<_, tables::OwnerValue>("owners", rewrite.address.octets())?;
                     self.remove::<_, [u8; 4]>("outsides", tables::inside_key(rewrite.domain, *address))?;
+                    self.remove::<_, tables::OwnerValue>("owners", rewrite.address.octets())?;
                 }
-                self.remove::<_, tables::StationValue>("stations", tables::station_key(*vsid, was.mac))?;
                 self.remove::<_, tables::AddressValue>("addresses", tables::address_key(*vsid, *address))
             }
             Change::Open { vsid, switch } => self.open_subnet(*vsid, switch),
@@ -220,14 +264,15 @@ impl Filter {
         }
     }
 
+    /// In such an order, here and where it is forgotten, that [`Self::known`] sees where a daemon was killed.
     fn know(&mut self, vsid: Vsid, address: Ipv4Addr, lookup: &Lookup) -> Result<(), FilterError> {
+        self.put("addresses", tables::address_key(vsid, address), tables::address(lookup))?;
         if let Some(rewrite) = lookup.rewrite {
             let own = rewrite.address.octets();
             self.put("owners", own, tables::owner(vsid, address, lookup, rewrite))?;
             self.put("outsides", tables::inside_key(rewrite.domain, address), own)?;
         }
-        self.put("stations", tables::station_key(vsid, lookup.mac), tables::station(address, lookup))?;
-        self.put("addresses", tables::address_key(vsid, address), tables::address(lookup))
+        Ok(())
     }
 
     fn open_subnet(&mut self, vsid: Vsid, switch: &Switch) -> Result<(), FilterError> {
@@ -249,6 +294,29 @@ impl Filter {
             }
         }
         Ok(())
+    }
+
+    /// Takes away all that a filter keeps at `pins`: programs, tables, and the file system they are in. Fine if there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn remove_all(pins: &Path) -> Result<(), FilterError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FilterError::Remove { path, source }
+        };
+        while is_mounted(pins).map_err(failed(pins))? {
+            // One by one: what is mounted elsewhere too would live on.
+            for pin in pinned(pins)? {
+                std::fs::remove_file(&pin).map_err(failed(&pin))?;
+            }
+            umount2(pins, MntFlags::MNT_DETACH).map_err(|error| failed(pins)(error.into()))?;
+        }
+        match std::fs::remove_dir(pins) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(pins)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// What was counted until now.
@@ -338,7 +406,8 @@ impl Filter {
         let program = program(&mut self.bpf, side).map_err(|error| failed(error.into()))?;
         if let Ok(link) = PinnedLink::from_pin(&pin) {
             let link = SchedClassifierLink::try_from(FdLink::from(link)).map_err(|error| failed(error.into()))?;
-            if program.attach_to_link(link).is_ok() {
+            // The pin holds it, and not this process.
+            if program.attach_to_link(link).and_then(|id| program.take_link(id)).is_ok() {
                 return Ok(());
             }
             // Of a device that is gone, whose number another has now.
@@ -377,10 +446,26 @@ fn read(table: &'static str) -> impl FnOnce(MapError) -> FilterError + Copy {
     move |source| FilterError::Table { table, doing: "read", source }
 }
 
+/// What is pinned in the BPF file system at `pins`. Names with dots are the kernel's own.
+fn pinned(pins: &Path) -> Result<Vec<PathBuf>, FilterError> {
+    let entries = std::fs::read_dir(pins).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|source| FilterError::Mount { path: pins.to_owned(), source })?;
+    Ok(entries.iter().map(std::fs::DirEntry::path).filter(|path| path.extension().is_none()).collect())
+}
+
+/// Whether a BPF file system is there.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    match nix::sys::statfs::statfs(path) {
+        Ok(found) => Ok(found.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC),
+        Err(nix::errno::Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Mounts a BPF file system there, unless there is one.
 fn mount_at(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)?;
-    if nix::sys::statfs::statfs(path)?.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC {
+    if is_mounted(path)? {
         return Ok(());
     }
     mount(Some("bpf"), path, Some("bpf"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, None::<&str>)?;

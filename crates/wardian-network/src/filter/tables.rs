@@ -13,7 +13,7 @@ pub(super) type PortValue = [u8; 20];
 pub(super) type OwnerValue = [u8; 24];
 pub(super) type InsideKey = [u8; 8];
 pub(super) type StationKey = [u8; 12];
-pub(super) type StationValue = [u8; 8];
+pub(super) type StationValue = [u8; 4];
 pub(super) type AddressKey = [u8; 8];
 pub(super) type AddressValue = [u8; 12];
 pub(super) type PeerKey = [u8; 8];
@@ -55,16 +55,47 @@ pub(super) fn station_key(vsid: Vsid, mac: MacAddress) -> StationKey {
     joined(&[&number(vsid), &mac.bytes(), &[0; 2]])
 }
 
-pub(super) fn station(address: Ipv4Addr, lookup: &Lookup) -> StationValue {
-    joined(&[&lookup.provider.octets(), &address.octets()])
-}
-
 pub(super) fn address_key(vsid: Vsid, address: Ipv4Addr) -> AddressKey {
     joined(&[&number(vsid), &address.octets()])
 }
 
 pub(super) fn address(lookup: &Lookup) -> AddressValue {
     joined(&[&lookup.provider.octets(), &lookup.mac.bytes(), &[0; 2]])
+}
+
+/// The routing domain and the encapsulation.
+pub(super) fn read_port(value: &PortValue) -> Option<(u32, Encapsulation)> {
+    let encapsulation = match value[14] {
+        1 => Encapsulation::Nvgre,
+        2 => Encapsulation::Vxlan,
+        3 => Encapsulation::IpRewrite,
+        _ => return None,
+    };
+    Some((u32::from_ne_bytes(part(value, 16)?), encapsulation))
+}
+
+/// The routing domain, the subnet and the customer address.
+pub(super) fn read_owner(value: &OwnerValue) -> Option<(u32, Vsid, Ipv4Addr)> {
+    let vsid = u32::from_ne_bytes(part(value, 4)?).try_into().ok()?;
+    Some((u32::from_ne_bytes(part(value, 0)?), vsid, part::<4>(value, 8)?.into()))
+}
+
+pub(super) fn read_station_key(key: &StationKey) -> Option<(Vsid, MacAddress)> {
+    Some((u32::from_ne_bytes(part(key, 0)?).try_into().ok()?, MacAddress::new(part(key, 4)?).ok()?))
+}
+
+/// Of an address or a peer.
+pub(super) fn read_address_key(key: &AddressKey) -> Option<(Vsid, Ipv4Addr)> {
+    Some((u32::from_ne_bytes(part(key, 0)?).try_into().ok()?, part::<4>(key, 4)?.into()))
+}
+
+/// The hardware address and the host.
+pub(super) fn read_address(value: &AddressValue) -> Option<(MacAddress, Ipv4Addr)> {
+    Some((MacAddress::new(part(value, 4)?).ok()?, part::<4>(value, 0)?.into()))
+}
+
+fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
 }
 
 pub(super) fn peer_key(vsid: Vsid, provider: Ipv4Addr) -> PeerKey {
@@ -116,9 +147,15 @@ mod tests {
         assert_eq!(value[8..12], [10, 1, 0, 1]);
         assert_eq!((&value[12..14], value[14]), (&1458u16.to_ne_bytes()[..], 2));
         assert_eq!(value[16..], 9u32.to_ne_bytes());
+        assert_eq!(read_port(&value), Some((9, Encapsulation::Vxlan)));
         let lookup = Lookup { mac: MacAddress::local(1), provider: here, rewrite: None };
         assert_eq!(station_key(vsid, lookup.mac)[4..], [0x02, 0x57, 0, 0, 0, 1, 0, 0]);
         assert_eq!(address(&lookup)[..10], [10, 1, 0, 1, 0x02, 0x57, 0, 0, 0, 1]);
+        assert_eq!(read_station_key(&station_key(vsid, lookup.mac)), Some((vsid, lookup.mac)));
+        assert_eq!(read_address_key(&address_key(vsid, here)), Some((vsid, here)));
+        assert_eq!(read_address(&address(&lookup)), Some((lookup.mac, here)));
+        let rewrite = Rewrite { address: here, domain: 9 };
+        assert_eq!(read_owner(&owner(vsid, here, &lookup, rewrite)), Some((9, vsid, here)));
     }
 
     #[test]

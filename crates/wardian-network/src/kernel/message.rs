@@ -36,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// What it passes, as far as it is or becomes a port of a bridge; none when its settings say neither.
     pub(crate) passing: Option<Passing>,
+    /// Whether a bridge learns from it, for a port of one.
+    pub(crate) is_learning: bool,
     /// The other end's index in its namespace, for one of a pair.
     pub(crate) peer: Option<u32>,
     pub(crate) alias: Option<String>,
@@ -143,6 +145,22 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
     }
 
+    /// A pair with both ends here, both down.
+    pub(crate) fn add_pair_here(&mut self, one: &str, other: &str, mtu: u16) -> io::Result<()> {
+        let mut peer = LinkMessage::default();
+        peer.attributes = vec![LinkAttribute::IfName(other.into()), LinkAttribute::Mtu(mtu.into())];
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(one.into()),
+            LinkAttribute::Mtu(mtu.into()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            ]),
+        ];
+        self.change(RouteNetlinkMessage::NewLink(message), Mode::Create)
+    }
+
     pub(crate) fn change_link(&mut self, index: u32, change: LinkChange) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -160,6 +178,18 @@ impl Netlink {
     /// Makes a port of a bridge pass frames, or nothing.
     pub(crate) fn set_port(&mut self, index: u32, passing: Passing) -> io::Result<()> {
         self.change(port_message(index, passing), Mode::Change)
+    }
+
+    /// Makes a bridge learn nothing from a port, and forget what it has learned.
+    pub(crate) fn stop_learning(&mut self, index: u32) -> io::Result<()> {
+        let settings = vec![InfoBridgePort::Learning(false), InfoBridgePort::Flush];
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(settings)),
+        ]));
+        self.change(RouteNetlinkMessage::NewLink(message), Mode::Change)
     }
 
     pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
@@ -321,7 +351,7 @@ fn are_settled(there: &[InfoBridge], filter: bool) -> bool {
     })
 }
 
-fn ignore(result: io::Result<()>, codes: &[i32]) -> io::Result<()> {
+pub(super) fn ignore(result: io::Result<()>, codes: &[i32]) -> io::Result<()> {
     result.or_else(|e| if e.raw_os_error().is_some_and(|code| codes.contains(&code)) { Ok(()) } else { Err(e) })
 }
 
@@ -335,6 +365,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
         up: message.header.flags.contains(LinkFlags::Up),
         master: None,
         passing: None,
+        is_learning: false,
         peer: None,
         alias: None,
         is_bridge: false,
@@ -364,6 +395,12 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
                 link.is_settled_to_filter &= settled(true);
                 flooded &= !infos.iter().any(|info| match info {
                     LinkInfo::PortData(InfoPortData::BridgePort(port)) => port.contains(&NOT_FLOODED),
+                    _ => false,
+                });
+                link.is_learning |= infos.iter().any(|info| match info {
+                    LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
+                        port.contains(&InfoBridgePort::Learning(true))
+                    }
                     _ => false,
                 });
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));

@@ -25,8 +25,9 @@ pub struct FabricHost {
     pub space: Namespace,
     pub provider: Ipv4Addr,
     pub filter: Filter,
-    policy: HostPolicy,
-    pins: std::path::PathBuf,
+    /// What it was told last.
+    pub policy: HostPolicy,
+    pub pins: std::path::PathBuf,
 }
 
 /// A subnet's switch on one host.

@@ -1,6 +1,7 @@
 //! A host, guests and the rest of the world, each a network namespace of its own. Nothing outside of them is touched.
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part
 
+pub mod cluster;
 pub mod fabric;
 pub mod talk;
 
@@ -238,6 +239,7 @@ impl Namespace {
                 };
                 let _ = stream.set_nonblocking(false);
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+                let _ = stream.set_write_timeout(Some(Duration::from_secs(10)));
                 let _ = stream.read(&mut [0; 1024]);
                 let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
                 let _ = stream.write_all(&body(peer.ip()));

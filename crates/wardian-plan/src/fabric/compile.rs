@@ -19,7 +19,7 @@ pub struct Subnet {
     pub domain: u32,
     /// How its frames travel.
     pub encapsulation: Encapsulation,
-    /// The machines in it.
+    /// The machines in it. Those with the same hardware address are on the same host.
     pub seats: Vec<Seat>,
 }
 
@@ -52,6 +52,7 @@ pub fn compile(here: Ipv4Addr, subnets: &[Subnet]) -> HostPolicy {
         policy
             .switches
             .insert(subnet.vsid, Switch { domain: subnet.domain, encapsulation: subnet.encapsulation, peers });
+        policy.stations.extend(subnet.seats.iter().map(|seat| ((subnet.vsid, seat.mac), seat.provider)));
         let lookups = subnet.seats.iter().map(|seat| {
             let own = seat.own.filter(|_| subnet.encapsulation == Encapsulation::IpRewrite);
             let rewrite = own.map(|address| Rewrite { address, domain: subnet.domain });
@@ -94,8 +95,18 @@ mod tests {
         assert_eq!(compile(A, &both), compile(A, &[red]));
         assert_eq!(compile(C, &both), compile(C, &[blue]));
         let b = compile(B, &both);
-        assert_eq!((b.switches.len(), b.lookups.len()), (2, 4));
+        assert_eq!((b.switches.len(), b.stations.len(), b.lookups.len()), (2, 4, 4));
         assert_eq!(compile(Ipv4Addr::new(10, 9, 9, 9), &both), HostPolicy::default());
+    }
+
+    #[test]
+    fn addresses_that_share_a_hardware_address_share_its_place() {
+        let mut edges = subnet(4096, 0, &[(1, A), (2, B), (3, B)]);
+        edges.seats[2].mac = edges.seats[1].mac;
+        let policy = compile(A, &[edges.clone()]);
+        assert_eq!((policy.stations.len(), policy.lookups.len()), (2, 3));
+        assert_eq!(policy.stations[&(edges.vsid, edges.seats[2].mac)], B);
+        assert_eq!(policy.lookups[&(edges.vsid, edges.seats[2].address)].mac, edges.seats[1].mac);
     }
 
     #[test]

@@ -2,13 +2,29 @@
 
 use std::net::Ipv4Addr;
 
-use wardian_model::vsid::Vsid;
+use wardian_model::{mac::MacAddress, vsid::Vsid};
 
 use super::{HostPolicy, Lookup, Switch};
 
 /// One change. Each can be made twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// Nobody has this hardware address any more.
+    Vacate {
+        /// Its subnet.
+        vsid: Vsid,
+        /// The address.
+        mac: MacAddress,
+    },
+    /// Whoever has this hardware address is on that host now.
+    Place {
+        /// Its subnet.
+        vsid: Vsid,
+        /// The address.
+        mac: MacAddress,
+        /// The provider address of the host.
+        provider: Ipv4Addr,
+    },
     /// Forget where a machine is: it is nowhere, or elsewhere as another.
     Forget {
         /// Its subnet.
@@ -55,9 +71,17 @@ pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
             changes.push(Change::Close { vsid: *vsid, was: was.clone() });
         }
     }
+    for &(vsid, mac) in from.stations.keys().filter(|key| !to.stations.contains_key(key)) {
+        changes.push(Change::Vacate { vsid, mac });
+    }
     for (&(vsid, address), &was) in &from.lookups {
         if to.lookups.get(&(vsid, address)).is_none_or(|now| now.mac != was.mac || now.rewrite != was.rewrite) {
             changes.push(Change::Forget { vsid, address, was });
+        }
+    }
+    for (key @ &(vsid, mac), &provider) in &to.stations {
+        if from.stations.get(key) != Some(&provider) {
+            changes.push(Change::Place { vsid, mac, provider });
         }
     }
     for (&(vsid, address), &lookup) in &to.lookups {
@@ -76,13 +100,16 @@ pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use wardian_model::mac::MacAddress;
 
     use super::*;
     use crate::fabric::{Encapsulation, Seat, Subnet, compile};
 
     fn apply(policy: &mut HostPolicy, change: &Change) {
         match change.clone() {
+            Change::Vacate { vsid, mac } => assert!(policy.stations.remove(&(vsid, mac)).is_some()),
+            Change::Place { vsid, mac, provider } => {
+                policy.stations.insert((vsid, mac), provider);
+            }
             Change::Forget { vsid, address, was } => {
                 assert_eq!(policy.lookups.remove(&(vsid, address)), Some(was));
             }
@@ -121,11 +148,14 @@ mod tests {
             let here = Ipv4Addr::new(172, 16, 0, 1);
             let (mut policy, wanted) = (compile(here, &from), compile(here, &to));
             prop_assert_eq!(difference(&wanted, &wanted), []);
-            let stays = policy.lookups.clone();
+            let (stays, stations) = (policy.lookups.clone(), policy.stations.clone());
             for change in difference(&policy.clone(), &wanted) {
                 apply(&mut policy, &change);
                 for (key, lookup) in stays.iter().filter(|(key, lookup)| wanted.lookups.get(key) == Some(lookup)) {
                     prop_assert_eq!(policy.lookups.get(key), Some(lookup));
+                }
+                for (key, host) in stations.iter().filter(|(key, host)| wanted.stations.get(key) == Some(host)) {
+                    prop_assert_eq!(policy.stations.get(key), Some(host));
                 }
             }
             prop_assert_eq!(policy, wanted);

@@ -7,6 +7,7 @@
 
 mod compile;
 mod difference;
+mod lab;
 mod subnets;
 
 use std::{
@@ -18,7 +19,8 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 
 pub use compile::{Seat, Subnet, compile};
 pub use difference::{Change, difference};
-pub use subnets::{LAB_DOMAIN, LAB_VSID, subnets};
+pub use lab::{LAB_DOMAIN, LAB_VSID, lab};
+pub use subnets::subnets;
 pub use wardian_model::encapsulation::Encapsulation;
 
 /// What the filter of one host shall know.
@@ -26,7 +28,9 @@ pub use wardian_model::encapsulation::Encapsulation;
 pub struct HostPolicy {
     /// The subnets it has a switch of.
     pub switches: BTreeMap<Vsid, Switch>,
-    /// Where each machine of these is, by subnet and customer address.
+    /// On which host each hardware address of these is, by the host's provider address.
+    pub stations: BTreeMap<(Vsid, MacAddress), Ipv4Addr>,
+    /// Where each machine of these is, by subnet and customer address. Several may have one hardware address.
     pub lookups: BTreeMap<(Vsid, Ipv4Addr), Lookup>,
 }
 

@@ -9,17 +9,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use wardian_model::{
     cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName,
-    vsid::Vsid,
 };
 
-use super::{Seat, Subnet};
+use super::{Seat, Subnet, lab};
 use crate::network;
-
-/// Its id: no environment gets it.
-pub const LAB_VSID: Vsid = Vsid::FIRST;
-
-/// Its routing domain.
-pub const LAB_DOMAIN: u32 = 0;
 
 /// Where hosts are on the physical network.
 type Providers<'a> = BTreeMap<&'a HostName, Ipv4Addr>;
@@ -35,7 +28,7 @@ pub fn subnets(
     let providers: Providers<'_> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
     let stretched = environments.iter().filter(|environment| environment.stretch.is_some());
     let inside = stretched.map(|environment| inside(encapsulation, &providers, environment));
-    std::iter::once(lab(prefix, encapsulation, hosts, &providers, environments)).chain(inside).collect()
+    std::iter::once(outside(prefix, encapsulation, hosts, &providers, environments)).chain(inside).collect()
 }
 
 /// The subnet of an environment: its machines, each at its host, and the gateway, which is where the edge is.
@@ -52,7 +45,8 @@ fn inside(encapsulation: Encapsulation, providers: &Providers<'_>, environment: 
     Subnet { vsid: environment.vsid(), domain: environment.edge.slot.into(), encapsulation, seats: seats.collect() }
 }
 
-fn lab(
+/// The lab network: the hosts, and whoever of each environment is seen there.
+fn outside(
     prefix: Ipv4Net,
     encapsulation: Encapsulation,
     hosts: &[HostRecord],
@@ -64,8 +58,7 @@ fn lab(
     let theirs = theirs.flat_map(|(environment, provider)| {
         network::on_lab(environment).into_iter().map(move |(address, mac)| (address, mac, provider))
     });
-    let seats = own.chain(theirs).map(|(address, mac, provider)| Seat { address, mac, provider, own: None });
-    Subnet { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, seats: seats.collect() }
+    lab(encapsulation, own.chain(theirs))
 }
 
 #[cfg(test)]
@@ -73,7 +66,7 @@ mod tests {
     use wardian_model::environment::Stretch;
 
     use super::*;
-    use crate::fabric::compile;
+    use crate::fabric::{LAB_VSID, compile};
 
     fn host(name: &str, provider: &str, lab: &str) -> HostRecord {
         serde_json::from_value(serde_json::json!({

@@ -1,0 +1,177 @@
+//! Hosts of a cluster as their daemons set them up: the lab bridge, edges with several public addresses on one hardware
+//! address, and the way to the other hosts. The physical network is the fabric's.
+
+use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, path::PathBuf};
+
+use wardian_model::mac::MacAddress;
+use wardian_network::{
+    Network, NetworkConfig, Underlay, UnderlayConfig, UnderlayError,
+    filter::{FilterCounters, Reason},
+};
+use wardian_plan::{
+    fabric::{Encapsulation, HostPolicy, compile, lab},
+    network::{LabConfig, lab as lab_plan},
+};
+
+use super::{Namespace, fabric::Fabric};
+
+/// Hosts; the first one is alone in its physical subnet.
+pub struct Cluster {
+    pub fabric: Fabric,
+    pub hosts: Vec<ClusterHost>,
+    pub edges: Vec<Edge>,
+    pub encapsulation: Encapsulation,
+}
+
+pub struct ClusterHost {
+    pub space: Namespace,
+    pub provider: Ipv4Addr,
+    pub lab_address: Ipv4Addr,
+    pub run_dir: PathBuf,
+    underlay: Option<Underlay>,
+    bridge: MacAddress,
+}
+
+/// A namespace on a host, with all addresses on one hardware address.
+pub struct Edge {
+    pub space: Namespace,
+    pub host: usize,
+    pub mac: MacAddress,
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// What a daemon waits for.
+pub fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+impl Cluster {
+    pub fn new(hosts: u8, encapsulation: Encapsulation) -> Self {
+        let mut cluster = Self { fabric: Fabric::new(0), hosts: Vec::new(), edges: Vec::new(), encapsulation };
+        for n in 0..hosts {
+            let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
+            let provider = Ipv4Addr::new(10, subnet, 0, number);
+            cluster.hosts.push(ClusterHost::new(&cluster.fabric, n, provider, encapsulation));
+        }
+        cluster
+    }
+
+    /// An edge with addresses 10.86.NUMBER.1 and up.
+    pub fn edge(&mut self, host: usize, number: u8, addresses: u8) {
+        let mac = MacAddress::local(0x8000_0000 + u32::from(number));
+        let addresses = (1..=addresses).map(|n| Ipv4Addr::new(10, 86, number, n)).collect();
+        let edge = self.make_edge(&format!("edge-{number}-{host}"), host, mac, addresses);
+        self.edges.push(edge);
+    }
+
+    /// What an environment is that comes up on another host: the same addresses, in hardware too.
+    pub fn move_edge(&mut self, edge: usize, host: usize) {
+        let old = &self.edges[edge];
+        self.hosts[old.host].space.run(&format!("ip link del e{}", port(old.mac)));
+        let name = format!("moved-{edge}-{host}");
+        self.edges[edge] = self.make_edge(&name, host, old.mac, old.addresses.clone());
+    }
+
+    fn make_edge(&self, name: &str, host: usize, mac: MacAddress, addresses: Vec<Ipv4Addr>) -> Edge {
+        let (space, host_space) = (Namespace::new(self.fabric.folder.path().join(name)), &self.hosts[host].space);
+        let (to, port) = (host_space.path().display(), port(mac));
+        space.run("ip link set lo up");
+        space.run(&format!("ip link add eth0 address {mac} type veth peer name e{port} netns {to}"));
+        host_space.run(&format!("ip link set e{port} master wardian0 up"));
+        for address in &addresses {
+            space.run(&format!("ip address add {address}/16 dev eth0"));
+        }
+        space.run("ip link set eth0 up");
+        Edge { space, host, mac, addresses }
+    }
+
+    /// What a host shall know, as the records say.
+    pub fn policy(&self, host: usize) -> HostPolicy {
+        let hosts = self.hosts.iter().map(|host| (host.lab_address, host.bridge, host.provider));
+        let edges = self
+            .edges
+            .iter()
+            .flat_map(|edge| edge.addresses.iter().map(|address| (*address, edge.mac, self.hosts[edge.host].provider)));
+        compile(self.hosts[host].provider, &[lab(self.encapsulation, hosts.chain(edges))])
+    }
+
+    /// Tells every host; how many changes that took on each.
+    pub fn know(&self) -> Vec<usize> {
+        let apply = |(n, host): (usize, &ClusterHost)| wait(host.underlay().apply(&self.policy(n))).unwrap();
+        self.hosts.iter().enumerate().map(apply).collect()
+    }
+
+    /// Frames dropped for a reason, on all hosts.
+    pub fn dropped(&self, reason: Reason) -> u64 {
+        self.hosts.iter().map(|host| host.counters().dropped[&reason]).sum()
+    }
+
+    /// For which reasons anything was dropped, besides what computers say unasked: for groups, and for IPv6 neighbours.
+    pub fn complaints(&self) -> BTreeSet<Reason> {
+        let quiet = [Reason::NotIpv4, Reason::NotCarried];
+        Reason::ALL.into_iter().filter(|reason| !quiet.contains(reason) && self.dropped(*reason) > 0).collect()
+    }
+}
+
+impl ClusterHost {
+    fn new(fabric: &Fabric, n: u8, provider: Ipv4Addr, encapsulation: Encapsulation) -> Self {
+        let space = Namespace::new(fabric.folder.path().join(format!("host{n}")));
+        fabric.plug(&space, &format!("h{n}"), provider);
+        let run_dir = fabric.folder.path().join(format!("run{n}"));
+        // The last free address of the lab network, and downwards.
+        let lab_address = Ipv4Addr::new(10, 86, 255, 254 - n);
+        let mut plan = lab_plan(&LabConfig::default(), &[]);
+        plan.address = lab_address;
+        space.enter(|| {
+            let network = Network::open(NetworkConfig::new(&run_dir, "test", LabConfig::default())).unwrap();
+            wait(network.ensure_lab(&plan)).unwrap();
+        });
+        let mut host = Self { space, provider, lab_address, run_dir, underlay: None, bridge: MacAddress::local(0) };
+        host.reopen(encapsulation).unwrap();
+        host
+    }
+
+    /// As a daemon does that starts; an earlier one was killed. What had to be done at the links.
+    pub fn reopen(&mut self, encapsulation: Encapsulation) -> Result<Vec<String>, UnderlayError> {
+        self.underlay = None;
+        let underlay = self.open(self.provider, encapsulation)?;
+        let lab = wait(underlay.connect_lab("wardian0"))?;
+        (self.underlay, self.bridge) = (Some(underlay), lab.mac);
+        Ok(lab.changes.iter().map(str::to_owned).collect())
+    }
+
+    pub fn open(&self, provider: Ipv4Addr, encapsulation: Encapsulation) -> Result<Underlay, UnderlayError> {
+        let config =
+            UnderlayConfig { run_dir: self.run_dir.clone(), instance: "test".to_owned(), provider, encapsulation };
+        self.space.enter(|| wait(Underlay::open(config)))
+    }
+
+    pub fn underlay(&self) -> &Underlay {
+        self.underlay.as_ref().unwrap()
+    }
+
+    /// The host leaves.
+    pub fn leave(&mut self) {
+        wait(self.underlay.take().unwrap().close()).unwrap();
+    }
+
+    pub fn counters(&self) -> FilterCounters {
+        wait(self.underlay().counters()).unwrap()
+    }
+}
+
+impl Drop for ClusterHost {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.run_dir.join("bpf"), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+fn port(mac: MacAddress) -> String {
+    mac.to_string().replace(':', "")[4..].to_owned()
+}
+
+impl Edge {
+    pub fn pings(&self, from: Ipv4Addr, to: Ipv4Addr) -> bool {
+        self.space.attempt(&format!("ping -c1 -W1 -I {from} {to}")).is_some()
+    }
+}
