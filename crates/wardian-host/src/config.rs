@@ -41,6 +41,8 @@ pub struct Membership {
     pub encapsulation: Encapsulation,
     /// Its address on the physical network.
     pub provider: Ipv4Addr,
+    /// Its address on the lab network.
+    pub lab_address: Ipv4Addr,
     /// Whether it is the host that does what is done once for all of them.
     pub leads: watch::Receiver<bool>,
     /// Brings images that other hosts have.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use wardian_machine as machine;
-use wardian_network::{Network, NetworkConfig, NetworkError};
+use wardian_network::{Network, NetworkConfig, NetworkError, UnderlayError};
 use wardian_store::{Reserved, SqliteStore, Store};
 use wardian_vault::{Vault, VaultError};
 
 use crate::{
     aliases, collector,
     config::HostConfig,
-    lab, memories,
+    fabric, lab, memories,
     paths::Paths,
     records::Records,
     requests::images,
@@ -51,7 +51,30 @@ impl Ground {
     /// # Errors
     /// When they can't be opened.
     pub async fn own_records(&self) -> Result<Arc<dyn Store>, OpenError> {
+        if self.paths.moved().exists() {
+            return Err(OpenError::Moved { marker: self.paths.moved() });
+        }
         Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
+    }
+
+    /// Whether this host has records of its own that no cluster has taken over.
+    #[must_use]
+    pub fn has_own_records(&self) -> bool {
+        self.paths.records().exists() && !self.paths.moved().exists()
+    }
+
+    /// Puts them away: they are in the records of a cluster from now on, and a daemon that opened them again would run
+    /// machines that others may run, too.
+    ///
+    /// # Errors
+    /// When that can't be written down.
+    pub fn give_up_own_records(&self) -> std::io::Result<()> {
+        let marker = self.paths.moved();
+        let temporary = marker.with_extension("new");
+        std::fs::write(&temporary, "the records of this host are in its cluster's etcd\n")?;
+        std::fs::File::open(&temporary)?.sync_all()?;
+        std::fs::rename(&temporary, &marker)?;
+        std::fs::File::open(self.paths.state())?.sync_all()
     }
 }
 
@@ -70,6 +93,15 @@ pub enum OpenError {
     /// The lab network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The way to the other hosts.
+    #[error(transparent)]
+    Underlay(#[from] UnderlayError),
+    /// This host's records are a cluster's.
+    #[error("this host has given its records to a cluster, and can't be alone with those it had before ({marker})")]
+    Moved {
+        /// What says so.
+        marker: std::path::PathBuf,
+    },
     /// QEMU is missing or too old.
     #[error(transparent)]
     Qemu(#[from] machine::VersionError),
@@ -97,6 +129,7 @@ impl Host {
     /// When the lab network can't be made.
     pub async fn run(&self, ready: impl FnOnce()) -> Result<(), OpenError> {
         let plan = lab::make(&self.shared).await?;
+        fabric::open(&self.shared).await?;
         let names = aliases::serve::start(&self.shared).await?;
         ready();
         tokio::join!(
@@ -105,6 +138,7 @@ impl Host {
             collector::keep(self.shared.clone()),
             aliases::serve::keep(self.shared.clone(), names),
             aliases::publish::keep(self.shared.clone()),
+            fabric::keep(self.shared.clone()),
         );
         Ok(())
     }
@@ -119,6 +153,12 @@ impl Host {
     #[must_use]
     pub fn config(&self) -> &HostConfig {
         &self.shared.config
+    }
+
+    /// Its images, for other hosts.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.shared.vault
     }
 
     /// Its records, for who wants to follow their changes.

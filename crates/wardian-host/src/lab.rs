@@ -25,7 +25,7 @@ async fn plan(shared: &Shared) -> wardian_store::Result<(Wanted, Revision)> {
     let revision = shared.records.store().revision().await?;
     let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
     // What is being removed is closed first: its records go only when nothing leads to it any more.
-    let stays = environments.into_iter().filter(|e| e.desired != Desired::Removed && shared.has(e));
+    let stays = environments.into_iter().filter(|e| e.desired != Desired::Removed && shared.is_home(e));
     let exposures: Vec<Exposure> = stays.flat_map(|environment| environment.doors().collect::<Vec<_>>()).collect();
     let plan = network::lab(&shared.config.lab, &exposures);
     Ok((Wanted { plan, exposures }, revision))

@@ -16,6 +16,7 @@ mod collector;
 mod config;
 mod controller;
 mod disks;
+mod fabric;
 mod fault;
 mod host;
 mod lab;
@@ -33,6 +34,7 @@ mod supervisor;
 pub use check::{HostCheck, HostVerdict};
 pub use config::{HostConfig, ImageSource, Membership};
 pub use host::{Ground, Host, OpenError};
+pub use memory::total as memory_total;
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
 pub use requests::{

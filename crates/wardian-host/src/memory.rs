@@ -41,7 +41,8 @@ fn fits_into(spec: &EnvironmentSpec, frozen: bool, available: u64, total: Option
 }
 
 /// All of it, in bytes; nothing when the kernel doesn't say.
-pub(crate) fn total() -> Option<u64> {
+#[must_use]
+pub fn total() -> Option<u64> {
     of("MemTotal")
 }
 

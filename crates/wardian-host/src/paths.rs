@@ -4,6 +4,7 @@
 //! STATE/format                  version of this layout
 //! STATE/instance              a word no other state directory has
 //! STATE/records.sqlite          the store
+//! STATE/records.moved         says that the store is a cluster's, and the one here is past
 //! STATE/records.reserve         space it can still write to when the disk is full
 //! STATE/vault/                  images, by digest
 //! STATE/layers/LAYER.qcow2      disks of machines, above the images
@@ -64,6 +65,12 @@ impl Paths {
     #[must_use]
     pub fn records(&self) -> PathBuf {
         self.state.join("records.sqlite")
+    }
+
+    /// What says that the records are a cluster's now.
+    #[must_use]
+    pub fn moved(&self) -> PathBuf {
+        self.state.join("records.moved")
     }
 
     /// Space kept for the store.

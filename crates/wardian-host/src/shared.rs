@@ -1,6 +1,10 @@
 //! What all controllers and requests of one host share.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard, watch};
 use wardian_machine::Machine;
@@ -10,7 +14,7 @@ use wardian_model::{
     id::EnvironmentId,
     name::{HostName, MachineName},
 };
-use wardian_network::Network;
+use wardian_network::{Network, Underlay};
 use wardian_vault::{Digest, Image, Vault};
 
 use crate::{
@@ -42,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) applied: Applied,
     /// How it stands with the name servers.
     pub(crate) names: watch::Sender<Standing>,
+    /// The way to the other hosts, once it is open.
+    pub(crate) underlay: OnceLock<Underlay>,
     accelerator: Mutex<Option<Accelerator>>,
     /// Taken while an image is brought from another host.
     bringing: Mutex<()>,
@@ -71,6 +77,7 @@ impl Shared {
             boots: Boots::new(),
             applied: Applied::new(),
             names: watch::Sender::default(),
+            underlay: OnceLock::new(),
             accelerator: Mutex::new(None),
             bringing: Mutex::new(()),
             machines: std::sync::RwLock::default(),
@@ -103,9 +110,19 @@ impl Shared {
         self.config.member.as_ref().map(|member| member.name.clone())
     }
 
-    /// Whether the environment is on this host.
-    pub(crate) fn has(&self, environment: &EnvironmentRecord) -> bool {
+    /// Whether the environment's edge is on this host, and with it everything that is not of one machine.
+    pub(crate) fn is_home(&self, environment: &EnvironmentRecord) -> bool {
         environment.host == self.host()
+    }
+
+    /// Whether the environment has a part on this host.
+    pub(crate) fn has_part(&self, environment: &EnvironmentRecord) -> bool {
+        self.is_home(environment) || self.host().is_some_and(|host| environment.hosts().contains(&host))
+    }
+
+    /// Whether the machine is on this host.
+    pub(crate) fn has(&self, environment: &EnvironmentRecord, machine: &MachineName) -> bool {
+        environment.host_of(machine) == self.config.member.as_ref().map(|member| &member.name)
     }
 
     /// Sees to it that an image is in the vault, where another host has it.

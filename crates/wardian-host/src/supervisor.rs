@@ -72,7 +72,7 @@ impl Supervisor {
     }
 
     fn see(&mut self, environment: &EnvironmentRecord) {
-        if !self.shared.has(environment) {
+        if !self.shared.has_part(environment) {
             return;
         }
         if let Some(watched) = self.controllers.get(&environment.id) {

@@ -60,7 +60,8 @@ static __always_inline void received(__u32 vsid, __u32 length)
 	}
 }
 
-/* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it. */
+/* The gateway's address in hardware is the same on every host, so frames that a host has routed come from it, whoever of
+ * them has the way out: to that one the tables lead. */
 static const __u8 gateway[ETH_ALEN] = { 0x02, 0x57, 0x7f, 0xff, 0xff, 0xff };
 
 static __always_inline int are_same(const __u8 *one, const __u8 *other)
@@ -215,13 +216,14 @@ int leave(struct __sk_buff *skb)
 		return drop(MALFORMED);
 	__u32 vsid = port->vsid;
 	/* Only machines of this host speak here, each as itself; and the gateway, for what it has routed. */
+	int routed = are_same(frame->ether.h_source, gateway);
 	__be32 *from = host_of(vsid, frame->ether.h_source);
-	if (from ? *from != port->here : !are_same(frame->ether.h_source, gateway))
+	if (!routed && (!from || *from != port->here))
 		return drop(FORGED_MAC);
 	/* Who has no address yet asks its own host for one. */
 	if (!frame->ip.saddr)
 		return drop(NOT_CARRIED);
-	if (from && !has_address(vsid, frame->ether.h_source, frame->ip.saddr, port->here))
+	if (!routed && !has_address(vsid, frame->ether.h_source, frame->ip.saddr, port->here))
 		return drop(FORGED_ADDRESS);
 	__u32 length = skb->len;
 	if (port->encapsulation == IP_REWRITE)
@@ -284,10 +286,11 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		return drop(NOT_IPV4);
 	if (inner.ip.version != 4 || inner.ip.ihl < 5)
 		return drop(MALFORMED);
+	int routed = are_same(inner.ether.h_source, gateway);
 	__be32 *from = host_of(vsid, inner.ether.h_source);
-	if (from ? *from != sender : !are_same(inner.ether.h_source, gateway))
+	if (!routed && (!from || *from != sender))
 		return drop(FORGED_MAC);
-	if (from && !has_address(vsid, inner.ether.h_source, inner.ip.saddr, sender))
+	if (!routed && !has_address(vsid, inner.ether.h_source, inner.ip.saddr, sender))
 		return drop(FORGED_ADDRESS);
 	if (!(inner.ether.h_dest[0] & 1)) {
 		__be32 *to = host_of(vsid, inner.ether.h_dest);

@@ -290,6 +290,11 @@ fn open_uplink(
         inside.change_link(port.index, change)?;
         changes.note("set up the uplink");
     }
+    let port = inside.link(&plan.inner).and_then(|l| l.ok_or_else(gone))?;
+    if port.is_learning {
+        inside.stop_learning(port.index)?;
+        changes.note("set the settings of the uplink");
+    }
     Ok(())
 }
 

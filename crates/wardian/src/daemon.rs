@@ -1,5 +1,7 @@
 //! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
+mod cluster;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -14,7 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wardian_api::{
-    host_backend::HostBackend,
+    host_backend::{HostBackend, HostWhereabouts},
+    peer::{self, Carrier},
+    routes,
     server::{self, Allowed, BindError},
 };
 use wardian_host::{Ground, Host, HostConfig, OpenError, update::Updater};
@@ -41,15 +45,37 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = listen(&config, group).await?;
     let told = host_config(&config)?;
     let ground = Ground::prepare(&told).await.map_err(explain)?;
-    let store = ground.own_records().await.map_err(explain)?;
+    let joined = match &config.cluster {
+        Some(cluster) => Some(cluster::enter(cluster, &told, &ground).await?),
+        None => None,
+    };
+    let (store, told) = match &joined {
+        Some(joined) => (joined.store.clone(), as_member(told, joined)),
+        None => (ground.own_records().await.map_err(explain)?, told),
+    };
     let host = Host::open(told, ground, store).await.map_err(explain)?;
     let stop = CancellationToken::new();
-    let api = server::serve(
-        listener,
-        Arc::new(HostBackend::new(host.clone())),
-        Allowed { gids: group.into_iter().collect(), ..Allowed::default() },
-        stop.clone(),
-    );
+    let allowed = Allowed { gids: group.into_iter().collect(), ..Allowed::default() };
+    let backend = Arc::new(HostBackend::new(host.clone()));
+    let (router, peers) = match &joined {
+        Some(joined) => {
+            let carrier = Carrier::new(Arc::new(HostWhereabouts::new(host.clone())), joined.trust.clone());
+            let router = routes::cluster_router(backend, carrier, stop.clone());
+            let listener = joined.listen().await?;
+            let files = peer::router(router.clone(), host.vault().clone());
+            (router, Some(peer::serve(listener, files, joined.trust.clone(), stop.clone())))
+        }
+        None => (routes::router(backend, stop.clone()), None),
+    };
+    let api = server::serve_router(listener, router, allowed, stop.clone());
+    let among_others = async {
+        match (&joined, peers) {
+            (Some(joined), Some(peers)) => {
+                tokio::join!(joined.keep(), peers);
+            }
+            _ => std::future::pending().await,
+        }
+    };
     let ready = || {
         tracing::info!(socket = %config.socket.display(), "ready");
         notify_ready();
@@ -57,10 +83,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         ended = host.run(ready) => ended.map_err(explain),
         () = api => Ok(()),
+        () = among_others => Ok(()),
         () = told_to_stop() => Ok(()),
     };
     stop.cancel();
+    if let Some(joined) = &joined {
+        joined.leave().await;
+    }
     outcome
+}
+
+/// With what its cluster has given it.
+fn as_member(told: HostConfig, joined: &cluster::Joined) -> HostConfig {
+    let membership = joined.membership.clone();
+    // What fits between hosts whose physical network takes what every one does.
+    let mtu = membership.encapsulation.guest_mtu(told.lab.mtu);
+    let lab = LabConfig { host: Some(membership.lab_address), mtu, ..told.lab };
+    HostConfig { lab, member: Some(membership), ..told }
 }
 
 /// A daemon that was killed a moment ago may have left a child that has yet to become another program, and holds the
@@ -123,6 +162,7 @@ fn find(program: &std::path::Path) -> PathBuf {
 fn explain(error: OpenError) -> anyhow::Error {
     let hint = match &error {
         OpenError::State(state) => Some(state.hint()),
+        OpenError::Moved { .. } => Some("put [cluster] back into the configuration"),
         OpenError::Qemu(_) => Some("install the packages qemu-system-x86 and qemu-utils (on Debian 12 from backports)"),
         _ => None,
     };

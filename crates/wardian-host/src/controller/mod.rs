@@ -213,7 +213,13 @@ impl Controller {
             Action::RemoveNetwork => {
                 self.network.view = NetworkView::Busy;
                 let services = self.network.made.take();
-                self.tasks.spawn(network::remove(self.shared.clone(), self.name.clone(), self.id, services));
+                self.tasks.spawn(network::remove(
+                    self.shared.clone(),
+                    self.name.clone(),
+                    self.id,
+                    environment.vsid(),
+                    services,
+                ));
             }
             Action::Cut(cut) => self.begin_cut(environment, machines, cut),
             Action::RefuseCut(cut) => self.refuse_cut(cut, environment.desired),

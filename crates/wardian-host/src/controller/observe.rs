@@ -127,7 +127,7 @@ impl Controller {
     }
 
     fn wanted_network(&self, environment: &EnvironmentRecord) -> NetworkPlan {
-        network::environment(environment, &self.shared.config.lab)
+        network::part(environment, &self.shared.config.lab, self.shared.host().as_ref())
     }
 
     pub(super) fn view<'a>(&self, observed: &'a Observed, boots: usize) -> View<'a> {

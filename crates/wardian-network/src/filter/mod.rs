@@ -216,14 +216,29 @@ impl Filter {
         before.filter(|before| *before != device).map_or(Ok(()), |before| self.abandon(before))
     }
 
-    /// Forgets a switch, whose uplink may be gone already. Fine if there is none.
+    /// Takes frames of a subnet from one more device, besides its switch's uplink. Nothing is given to it.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_beside(&mut self, uplink: &Uplink) -> Result<(), FilterError> {
+        let (device, underlay) = (index(&uplink.device)?, index(&uplink.underlay)?);
+        self.put("ports", device, tables::port(uplink, underlay))?;
+        self.attach(Side::Leave, &uplink.device)
+    }
+
+    /// Forgets a switch, and all devices that frames of its subnet are taken from; they may be gone already. Fine if there is
+    /// none.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn disconnect(&mut self, vsid: Vsid) -> Result<(), FilterError> {
-        let Ok(device) = self.table::<u32, u32>("switches")?.get(&vsid.number(), 0) else { return Ok(()) };
         self.remove::<_, u32>("switches", vsid.number())?;
-        self.abandon(device)
+        for (device, port) in self.rows::<u32, tables::PortValue>("ports")? {
+            if tables::is_of(&port, vsid) {
+                self.abandon(device)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes no more frames from the end of an uplink, which may be gone already.

@@ -35,6 +35,11 @@ pub(super) fn port(uplink: &Uplink, underlay: u32) -> PortValue {
     ])
 }
 
+/// Whether a port is one of that subnet.
+pub(super) fn is_of(port: &PortValue, vsid: Vsid) -> bool {
+    port[..4] == number(vsid)
+}
+
 /// What is behind a machine's own provider address.
 pub(super) fn owner(vsid: Vsid, address: Ipv4Addr, lookup: &Lookup, rewrite: Rewrite) -> OwnerValue {
     joined(&[

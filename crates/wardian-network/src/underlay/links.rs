@@ -7,13 +7,14 @@ use wardian_model::mac::MacAddress;
 
 use super::UnderlayError;
 use crate::{
-    environment::{Changes, are_pair, gone},
+    environment::{Changes, gone},
     error::NetworkError,
     kernel::{
         message::{Link, LinkChange},
         netlink::Netlink,
         sysctl,
     },
+    pairs::are_pair,
 };
 
 /// The end that is a port of the lab bridge.

@@ -22,7 +22,10 @@ use std::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wardian_model::{mac::MacAddress, vsid::Vsid};
-use wardian_plan::fabric::{self, Encapsulation, HostPolicy, difference};
+use wardian_plan::{
+    fabric::{self, Encapsulation, HostPolicy, difference},
+    network::UplinkPlan,
+};
 
 use crate::{
     environment::Changes,
@@ -159,6 +162,37 @@ impl Underlay {
             Ok(LabUplink { mac, changes })
         })
         .await
+    }
+
+    /// Connects the switch of an environment's part, and its way to the edge where that is on another host. Can be repeated
+    /// at any time.
+    ///
+    /// # Errors
+    /// When there is no such device, or the kernel refuses.
+    pub async fn connect(&self, plan: &UplinkPlan) -> Result<(), UnderlayError> {
+        let uplink = |device: &str| Uplink {
+            vsid: plan.vsid,
+            domain: plan.vsid.number() - Vsid::FIRST.number(),
+            device: device.to_owned(),
+            underlay: self.device.clone(),
+            here: self.config.provider,
+            encapsulation: self.config.encapsulation,
+            mtu: self.mtu.min(plan.mtu),
+        };
+        let (first, beside) = (uplink(&plan.outer), plan.transit.as_ref().map(|transit| uplink(&transit.outer)));
+        self.work("connect a switch to other hosts", move |state| {
+            state.filter.connect(&first)?;
+            Ok(beside.map_or(Ok(()), |beside| state.filter.connect_beside(&beside))?)
+        })
+        .await
+    }
+
+    /// Forgets the switch of that subnet. Fine if there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn disconnect(&self, vsid: Vsid) -> Result<(), UnderlayError> {
+        self.work("disconnect a switch from other hosts", move |state| Ok(state.filter.disconnect(vsid)?)).await
     }
 
     /// Makes the filter know exactly this; tells how many changes that took. What stays is not touched, also when

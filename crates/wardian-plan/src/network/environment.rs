@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use wardian_model::{
-    encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName, spec::Fence,
-};
+use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, name::HostName, spec::Fence};
 
 use super::{
     BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, TransitPlan,
@@ -26,8 +24,6 @@ pub(super) const UPLINK: &str = "uplink";
 pub(super) const TRANSIT: &str = "transit";
 /// The next hop there: link-local, so that it is no machine's (RFC 3927).
 const NEXT: Ipv4Addr = Ipv4Addr::new(169, 254, 87, 1);
-/// What every envelope leaves of the 1500 bytes of a physical network, on every host.
-const STRETCHED_MTU: u16 = Encapsulation::Vxlan.guest_mtu(1500);
 /// The mark of packets that must go out by the edge.
 pub(super) const OUTWARD: u32 = 0x5744;
 /// The mark of packets that go to the machine that is the gateway.
@@ -57,7 +53,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
 #[must_use]
 pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>) -> NetworkPlan {
     let home = record.host.as_ref() == host;
-    let mtu = if record.stretch.is_some() { STRETCHED_MTU.min(lab.mtu) } else { lab.mtu };
+    let mtu = lab.mtu;
     let network = &record.spec.network;
     let subnet = network.subnet.trunc();
     let gateway = network.gateway();

@@ -1,0 +1,187 @@
+//! The daemon as a host among others: its records are in their etcd, and their daemons and this one answer for one another.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use tokio::{net::TcpListener, sync::watch};
+use wardian_api::peer::{Credentials, PeerTls, Trust, fetch_image};
+use wardian_cluster::{Member, Newcomer, Settings, Standing, join, move_records};
+use wardian_host::{Ground, HostConfig, ImageSource, Membership};
+use wardian_model::{
+    cluster::{HostRecord, PresenceRecord},
+    encapsulation::Encapsulation,
+    environment::Problem,
+    name::HostName,
+    record::Record,
+};
+use wardian_store::{EtcdStore, Store, typed};
+use wardian_vault::{Digest, Vault};
+
+use crate::config::Cluster;
+
+/// A host that has come into its cluster.
+pub(super) struct Joined {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) trust: Trust,
+    pub(super) membership: Membership,
+    member: Member,
+    leads: watch::Sender<bool>,
+}
+
+/// Comes in, with the records this host had for itself until now.
+pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> anyhow::Result<Joined> {
+    let store = EtcdStore::open(cluster.etcd.clone()).await.map_err(with_hint)?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let newcomer = newcomer(cluster, config, ground);
+    let member = join(store.clone(), &newcomer).await.map_err(|error| {
+        let hint = error.hint();
+        explained(error, &hint)
+    })?;
+    bring_records(&cluster.name, ground, &*store).await?;
+    let tls = cluster.etcd.tls.as_ref().and_then(|tls| {
+        let identity = tls.identity.clone()?;
+        Some(PeerTls { ca: tls.ca.clone(), certificate: identity.certificate, key: identity.key })
+    });
+    let trust = Trust::load(&Credentials { secret: member.cluster().secret.clone(), tls }).map_err(|error| {
+        let hint = error.hint();
+        explained(error, hint)
+    })?;
+    let (leads, led) = watch::channel(false);
+    let membership = Membership {
+        name: cluster.name.clone(),
+        encapsulation: cluster.encapsulation,
+        provider: cluster.provider,
+        lab_address: member.host().lab_address,
+        leads: led,
+        images: Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: trust.clone() }),
+    };
+    Ok(Joined { store, trust, membership, member, leads })
+}
+
+fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> Newcomer {
+    Newcomer {
+        name: cluster.name.clone(),
+        instance: ground.instance.clone(),
+        provider: cluster.provider,
+        peer: cluster.peer,
+        memory_mib: wardian_host::memory_total().unwrap_or_default() >> 20,
+        cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        qemu: ground.qemu.to_string(),
+        encapsulations: vec![Encapsulation::Nvgre, Encapsulation::Vxlan],
+        settings: Settings {
+            lab: config.lab.prefix,
+            zone: config.aliases.zone().to_string(),
+            ports: (*config.ports.start(), *config.ports.end()),
+            encapsulation: cluster.encapsulation,
+        },
+    }
+}
+
+/// Moves the records of a host that was alone. It has none of its own afterwards; machines run on meanwhile.
+async fn bring_records(name: &HostName, ground: &Ground, to: &dyn Store) -> anyhow::Result<()> {
+    if !ground.has_own_records() {
+        return Ok(());
+    }
+    let own = ground.own_records().await?;
+    let moved = move_records(&*own, to, name).await.map_err(|error| {
+        let hint = error.hint();
+        explained(error, hint)
+    })?;
+    drop(own);
+    ground.give_up_own_records().context("the records are in the cluster, and this host's own can't be put away")?;
+    tracing::info!(
+        copied = moved.copied,
+        already = moved.already,
+        left = moved.left,
+        "its records are the cluster's now"
+    );
+    Ok(())
+}
+
+impl Joined {
+    /// Listens where other hosts reach this daemon.
+    pub(super) async fn listen(&self) -> anyhow::Result<TcpListener> {
+        let at = self.member.host().peer;
+        TcpListener::bind(at).await.with_context(|| {
+            format!("can't listen for other hosts at {at}; correct `provider-address` or `peer-port` in [cluster]")
+        })
+    }
+
+    /// Shows that this host is there, and tells whether it leads, until it is dropped.
+    pub(super) async fn keep(&self) {
+        let standing = watch::Sender::new(Standing::new());
+        let told = async {
+            let mut seen = standing.subscribe();
+            let mut was: Option<bool> = None;
+            while seen.changed().await.is_ok() {
+                let (leads, in_touch, problem) = {
+                    let now = seen.borrow_and_update();
+                    (now.leads(), now.in_touch, now.problem.clone())
+                };
+                self.leads.send_if_modified(|before| std::mem::replace(before, leads) != leads);
+                if was != Some(in_touch) {
+                    was = Some(in_touch);
+                    match problem.filter(|_| !in_touch) {
+                        Some(problem) => {
+                            tracing::warn!(%problem, "out of touch with the cluster; machines and networks go on")
+                        }
+                        None if in_touch => tracing::info!("in touch with the cluster"),
+                        None => {}
+                    }
+                }
+            }
+        };
+        tokio::join!(self.member.keep(&standing), told);
+    }
+
+    /// Says that this host is gone, so that nobody waits until that shows.
+    pub(super) async fn leave(&self) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.member.leave()).await;
+    }
+}
+
+/// The other hosts, as where images come from.
+struct Peers {
+    own: HostName,
+    store: Arc<dyn Store>,
+    trust: Trust,
+}
+
+#[async_trait]
+impl ImageSource for Peers {
+    async fn bring(&self, digest: &Digest, vault: &Vault) -> Result<(), Problem> {
+        let read = |error: wardian_store::Error| Problem::new(format!("the hosts can't be looked up: {error}"));
+        let hosts = typed::list_as::<HostRecord>(&*self.store, HostRecord::PREFIX).await.map_err(read)?;
+        let mut tried = Vec::new();
+        for host in hosts.entries.into_iter().map(|entry| entry.value).filter(|host| host.name != self.own) {
+            let presence = typed::get_as::<PresenceRecord>(&*self.store, &PresenceRecord::key_of(&host.name)).await;
+            if presence.map_err(read)?.is_none() {
+                tried.push(format!("{} is down", host.name));
+                continue;
+            }
+            match fetch_image(&self.trust, &host.name, host.peer, *digest, vault).await {
+                Ok(image) => {
+                    tracing::info!(%digest, host = %host.name, bytes = image.disk_size, "brought an image");
+                    return Ok(());
+                }
+                Err(error) => tried.push(wardian_host::problem(&error).message),
+            }
+        }
+        Err(Problem::new(format!("no host has the image {digest}: {}", tried.join("; ")))
+            .hint("import it here under the same name, or start the host that has it (`wardian host ls`)"))
+    }
+}
+
+fn with_hint(error: wardian_store::Error) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => explained(error, hint),
+        None => error.into(),
+    }
+}
+
+fn explained(error: impl std::error::Error + Send + Sync + 'static, hint: &str) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    anyhow::anyhow!("{error:#}; {hint}")
+}
