@@ -18,12 +18,13 @@ use super::{Guest, Namespace, fabric::Fabric};
 
 /// Hosts; the first one is alone in its physical subnet.
 pub struct Cluster {
-    pub fabric: Fabric,
     pub hosts: Vec<ClusterHost>,
     pub edges: Vec<Edge>,
     /// Of environments: host, hardware address and addresses.
     pub environments: Vec<(usize, MacAddress, Vec<Ipv4Addr>)>,
     pub encapsulation: Encapsulation,
+    /// Last: in its folder is where the others are mounted.
+    pub fabric: Fabric,
 }
 
 pub struct ClusterHost {
