@@ -9,6 +9,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use common::{
     Namespace,
     cluster::{Cluster, wait},
+    store,
 };
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::{Underlay, UnderlayError, filter::Reason};
@@ -104,6 +105,31 @@ fn bulk_traffic_goes_through_in_both_directions_and_is_shown_to_nobody_else() {
     let path = first.space.path().display();
     let said = common::attempt(&format!("nsenter --net={path} ping -c2 -W1 -M do -s 1472 {}", second.addresses[0]));
     assert!(said.as_ref().is_err_and(|said| said.contains("mtu=1458") || said.contains("mtu = 1458")), "{said:?}");
+}
+
+#[test]
+fn machines_behind_edges_on_two_hosts_are_as_on_one() {
+    let mut cluster = Cluster::new(2, Encapsulation::Nvgre);
+    let guests = [0u8, 1].map(|n| cluster.environment(n.into(), &store(n + 1, "open")));
+    cluster.know();
+    let public = |n: usize| cluster.environments[n].2[0];
+    // Machines believe in 1500 bytes; each sends and receives, as client and as server.
+    let body = vec![7; 4_000_000];
+    for (n, guest) in guests.iter().enumerate() {
+        let other = &guests[1 - n];
+        assert!(reaches(|| guest.space.pings(public(1 - n))), "from {n}");
+        let name = reaches(|| {
+            let _server = other.space.listen(80, "other");
+            guest.space.fetch(&public(1 - n).to_string()) == Some(format!("other to {}", public(n)))
+        });
+        assert!(name, "from {n}");
+        let _server = other.space.listen_with(81, body.clone());
+        let address = public(1 - n);
+        let fetched = format!("curl -s --noproxy '*' --max-time 20 http://{address}:81/ | wc -c");
+        assert_eq!(guest.space.run(&fetched).trim().parse::<usize>().unwrap(), body.len(), "from {n}");
+        assert!(reaches(|| cluster.hosts[n].space.pings(address)));
+    }
+    assert_eq!(cluster.complaints(), [].into());
 }
 
 #[test]

@@ -3,24 +3,28 @@
 
 use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, path::PathBuf};
 
-use wardian_model::mac::MacAddress;
+use nix::mount::{MntFlags, umount2};
+use wardian_model::{environment::EnvironmentRecord, mac::MacAddress};
 use wardian_network::{
     Network, NetworkConfig, Underlay, UnderlayConfig, UnderlayError,
     filter::{FilterCounters, Reason},
 };
 use wardian_plan::{
     fabric::{Encapsulation, HostPolicy, compile, lab},
-    network::{LabConfig, lab as lab_plan},
+    network::{LabConfig, environment, lab as lab_plan},
 };
 
-use super::{Namespace, fabric::Fabric};
+use super::{Guest, Namespace, fabric::Fabric};
 
 /// Hosts; the first one is alone in its physical subnet.
 pub struct Cluster {
-    pub fabric: Fabric,
     pub hosts: Vec<ClusterHost>,
     pub edges: Vec<Edge>,
+    /// Of environments: host, hardware address and addresses.
+    pub environments: Vec<(usize, MacAddress, Vec<Ipv4Addr>)>,
     pub encapsulation: Encapsulation,
+    /// Last: in its folder is where the others are mounted.
+    pub fabric: Fabric,
 }
 
 pub struct ClusterHost {
@@ -28,6 +32,7 @@ pub struct ClusterHost {
     pub provider: Ipv4Addr,
     pub lab_address: Ipv4Addr,
     pub run_dir: PathBuf,
+    pub network: Network,
     underlay: Option<Underlay>,
     bridge: MacAddress,
 }
@@ -47,7 +52,8 @@ pub fn wait<T>(work: impl Future<Output = T>) -> T {
 
 impl Cluster {
     pub fn new(hosts: u8, encapsulation: Encapsulation) -> Self {
-        let mut cluster = Self { fabric: Fabric::new(0), hosts: Vec::new(), edges: Vec::new(), encapsulation };
+        let (edges, environments) = (Vec::new(), Vec::new());
+        let mut cluster = Self { fabric: Fabric::new(0), hosts: Vec::new(), edges, environments, encapsulation };
         for n in 0..hosts {
             let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
             let provider = Ipv4Addr::new(10, subnet, 0, number);
@@ -62,6 +68,22 @@ impl Cluster {
         let addresses = (1..=addresses).map(|n| Ipv4Addr::new(10, 86, number, n)).collect();
         let edge = self.make_edge(&format!("edge-{number}-{host}"), host, mac, addresses);
         self.edges.push(edge);
+    }
+
+    /// An environment with its real edge, and its first machine as a computer.
+    pub fn environment(&mut self, host: usize, record: &EnvironmentRecord) -> Guest {
+        let (plan, network) = (environment(record, &LabConfig::default()), &self.hosts[host].network);
+        let tap = &plan.taps[0];
+        wait(network.ensure(&plan)).unwrap();
+        let file = wait(network.open_tap(&plan, &tap.machine)).unwrap();
+        let guest = Guest::new(self.fabric.folder.path().join(format!("guest-{}", plan.environment)), file, tap.mac);
+        guest.space.run("ip link set lo up");
+        guest.space.run(&format!("ip address add {}/{} dev eth0", tap.address, plan.bridge.address.prefix_len()));
+        guest.space.run("ip link set eth0 up");
+        guest.space.run(&format!("ip route add default via {}", plan.dhcp.server));
+        let addresses = record.identities.values().map(|identity| identity.outside.address).collect();
+        self.environments.push((host, plan.edge.mac, addresses));
+        guest
     }
 
     /// What an environment is that comes up on another host: the same addresses, in hardware too.
@@ -92,7 +114,10 @@ impl Cluster {
             .edges
             .iter()
             .flat_map(|edge| edge.addresses.iter().map(|address| (*address, edge.mac, self.hosts[edge.host].provider)));
-        compile(self.hosts[host].provider, &[lab(self.encapsulation, hosts.chain(edges))])
+        let environments = self.environments.iter().flat_map(|(host, mac, addresses)| {
+            addresses.iter().map(|address| (*address, *mac, self.hosts[*host].provider))
+        });
+        compile(self.hosts[host].provider, &[lab(self.encapsulation, hosts.chain(edges).chain(environments))])
     }
 
     /// Tells every host; how many changes that took on each.
@@ -122,11 +147,11 @@ impl ClusterHost {
         let lab_address = Ipv4Addr::new(10, 86, 255, 254 - n);
         let mut plan = lab_plan(&LabConfig::default(), &[]);
         plan.address = lab_address;
-        space.enter(|| {
-            let network = Network::open(NetworkConfig::new(&run_dir, "test", LabConfig::default())).unwrap();
-            wait(network.ensure_lab(&plan)).unwrap();
-        });
-        let mut host = Self { space, provider, lab_address, run_dir, underlay: None, bridge: MacAddress::local(0) };
+        let network = NetworkConfig::new(&run_dir, "test", LabConfig::default());
+        let network = space.enter(|| Network::open(network).unwrap());
+        wait(network.ensure_lab(&plan)).unwrap();
+        let mut host =
+            Self { space, provider, lab_address, run_dir, network, underlay: None, bridge: MacAddress::local(0) };
         host.reopen(encapsulation).unwrap();
         host
     }
@@ -162,7 +187,10 @@ impl ClusterHost {
 
 impl Drop for ClusterHost {
     fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.run_dir.join("bpf"), nix::mount::MntFlags::MNT_DETACH);
+        let namespaces = std::fs::read_dir(self.run_dir.join("netns")).into_iter().flatten().flatten();
+        for mounted in namespaces.map(|entry| entry.path()).chain([self.run_dir.join("bpf")]) {
+            let _ = umount2(&mounted, MntFlags::MNT_DETACH);
+        }
     }
 }
 
