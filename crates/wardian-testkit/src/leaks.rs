@@ -61,6 +61,12 @@ impl Inventory {
         assert!(more.is_empty(), "left behind:\n{more:#?}");
     }
 
+    /// All but the lines that contain `text`: what may stay.
+    #[must_use]
+    pub fn without(self, text: &str) -> Self {
+        Self(self.0.into_iter().filter(|line| !line.contains(text)).collect())
+    }
+
     /// How many lines contain `text`.
     #[must_use]
     pub fn count(&self, text: &str) -> usize {

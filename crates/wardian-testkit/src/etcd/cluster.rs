@@ -99,6 +99,8 @@ impl EtcdCluster {
         let (port, place) = (format!("h{number}"), host.to_string_lossy());
         self.in_hub(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &place]);
         self.in_hub(&["link", "set", &port, "master", &format!("lan{subnet}"), "up"]);
+        // Its addresses would come a little later than everything else.
+        run_in(host, "sysctl", &["-qw", "net.ipv6.conf.eth0.disable_ipv6=1"]).ok();
         run_in(host, "ip", &["address", "add", &format!("{address}/24"), "dev", "eth0"]).ok();
         run_in(host, "ip", &["link", "set", "eth0", "up"]).ok();
         run_in(host, "ip", &["route", "add", "default", "via", &format!("10.98.{subnet}.254")]).ok();

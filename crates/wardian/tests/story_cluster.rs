@@ -1,0 +1,140 @@
+//! Hosts that share their records: in two physical subnets, with three members of etcd. Environments with one inside are on
+//! either host, are reached from both, and go on whoever of daemons and etcd is missing.
+
+use std::time::Duration;
+
+use wardian_testkit::{TestCluster, TestHost, wait};
+
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Equal in everything but its own name.
+fn file(name: &str) -> String {
+    format!(
+        "
+name: {name}
+machines:
+  web:
+    image: micro
+    memory: 80 MiB
+    ready: {{ http: {{ port: 80, path: /name }}, timeout: 10m }}
+    cloud-init:
+      user-data: |
+        #!/bin/sh
+        mkdir -p /etc/wardian /srv/www
+        echo {name} > /srv/www/name
+        printf '#!/bin/sh\\nhttpd -h /srv/www\\n' > /etc/wardian/start
+        chmod +x /etc/wardian/start
+isolation: {{ fence: open, expose: [ web:80 ] }}
+"
+    )
+}
+
+fn up(host: &TestHost, name: &str) {
+    let path = host.write(&format!("{name}.yaml"), &file(name));
+    host.wardian(&["up", "--quiet", &path.to_string_lossy()]).ok();
+}
+
+/// What `wardian host ls` says of each host, as that host's daemon tells it.
+fn hosts(host: &TestHost) -> Vec<(String, String)> {
+    let list = host.wardian(&["host", "ls", "--json"]).json();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    list["hosts"].as_array().unwrap().iter().map(|host| (text(&host["name"]), text(&host["phase"]))).collect()
+}
+
+fn host_of(host: &TestHost, environment: &str) -> String {
+    let list = host.wardian(&["ls", "--json"]).json();
+    let found = list["environments"].as_array().unwrap().iter().find(|e| e["name"] == environment);
+    found.and_then(|e| e["host"].as_str()).unwrap_or_default().to_owned()
+}
+
+fn page(host: &TestHost, address: &str) -> String {
+    host.curl(&format!("http://{address}/name")).ok().trim().to_owned()
+}
+
+#[test]
+fn story_hosts_share_their_records_and_the_lab_network_and_outlive_each_other() {
+    let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 3, true);
+    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
+    assert_eq!(hosts(cluster.host(b)), [("a".into(), "up".into()), ("b".into(), "up".into())]);
+    cluster.import_micro(a);
+    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
+
+    // Two with one inside, asked for at one host. The second goes where there is more room, and takes its image along.
+    up(cluster.host(a), "red");
+    up(cluster.host(a), "blue");
+    let mut places = [host_of(cluster.host(a), "red"), host_of(cluster.host(b), "blue")];
+    places.sort();
+    assert_eq!(places, ["a", "b"], "both are on one host");
+    let (near, far) = if host_of(cluster.host(a), "red") == "a" { ("red", "blue") } else { ("blue", "red") };
+
+    // Either is looked at and worked with from either host.
+    for at in [a, b] {
+        for name in [near, far] {
+            let said = cluster.host(at).script(&format!("{name}/web"), "cat /srv/www/name");
+            assert_eq!(said.trim(), name, "asked of host {at}");
+        }
+    }
+
+    // And reached from either, by its alias; the two reach each other, by their outsides.
+    for name in [near, far] {
+        let address = cluster.host(a).outside_address(&format!("{name}/web"));
+        for at in [a, b] {
+            let alias = format!("web.{name}.wardian.internal");
+            let lab = if at == a { "10.86.255.254" } else { "10.86.255.253" };
+            let asked = cluster.host(at).command("kdig", &["+short", &format!("@{lab}"), &alias]).ok();
+            assert_eq!(asked.trim(), address, "the alias, asked of host {at}");
+            assert_eq!(page(cluster.host(at), &address), name, "from host {at}");
+        }
+    }
+    let other = cluster.host(a).outside_address(&format!("{far}/web"));
+    let said = cluster.host(a).script(&format!("{near}/web"), &format!("wget -q -O - http://{other}/name"));
+    assert_eq!(said.trim(), far);
+    let own = cluster.host(a).script(&format!("{near}/web"), "wget -q -O - http://192.168.23.1/name");
+    assert_eq!(own.trim(), near, "the inside is another one's");
+
+    // A clone is where its source is, whoever asks for it.
+    cluster.host(a).wardian(&["clone", "--quiet", far, "copy"]).ok();
+    assert_eq!(host_of(cluster.host(a), "copy"), "b");
+    let copy = cluster.host(a).outside_address("copy/web");
+    wait::until("the clone answers across hosts", SLOW, || (page(cluster.host(a), &copy) == far).then_some(()));
+
+    // Without its daemon, a host's machines are reached as before.
+    cluster.host_mut(b).kill_daemon();
+    let lossless = |cluster: &TestCluster, what: &str| {
+        let pings = ["-q", "-i", "0.02", "-c", "100", "-W", "2", &other];
+        let said = cluster.host(a).command("ping", &pings).ok();
+        assert!(said.contains(" 0% packet loss"), "{what}: {said}");
+    };
+    lossless(&cluster, "b has no daemon");
+    wait::until("a notices that b's daemon is gone", SLOW, || {
+        hosts(cluster.host(a)).contains(&("b".into(), "down".into())).then_some(())
+    });
+    let refused = cluster.host(a).wardian(&["exec", &format!("{far}/web"), "--", "true"]).fails_with(1);
+    assert!(refused.contains("host b") && refused.contains("wardian host ls"), "{refused}");
+    cluster.host_mut(b).start_daemon(&[]);
+    lossless(&cluster, "b's daemon is back");
+    assert_eq!(cluster.host(a).script(&format!("{far}/web"), "cat /srv/www/name").trim(), far);
+
+    // One member of etcd less is not noticed; without a majority nothing can be changed, and everything goes on.
+    cluster.etcd().kill(0);
+    cluster.host(a).wardian(&["fence", near, "out-only"]).ok();
+    cluster.etcd().kill(1);
+    lossless(&cluster, "etcd has no quorum");
+    let refused = cluster.host(a).wardian(&["fence", near, "open"]).fails_with(1);
+    assert!(refused.contains("quorum"), "{refused}");
+    cluster.etcd().start_again(0);
+    cluster.etcd().start_again(1);
+    wait::until("changes are possible again", SLOW, || {
+        cluster.host(a).wardian(&["fence", near, "open"]).success().then_some(())
+    });
+    wait::until("both hosts are there again", SLOW, || {
+        hosts(cluster.host(a)).iter().all(|(_, phase)| phase == "up").then_some(())
+    });
+    lossless(&cluster, "etcd is back");
+
+    cluster.host(b).wardian(&["rm", "red", "blue", "copy"]).ok();
+    for (at, before) in [a, b].into_iter().zip(&before) {
+        // The image that was taken along stays, as long as it has a name.
+        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
+    }
+}
