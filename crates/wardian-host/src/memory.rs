@@ -1,6 +1,6 @@
 //! How much memory this host has (`/proc/meminfo`, proc(5)), and whether machines still fit.
 
-use wardian_model::{size::ByteSize, spec::EnvironmentSpec};
+use wardian_model::{name::MachineName, size::ByteSize, spec::EnvironmentSpec};
 
 use crate::Refusal;
 
@@ -12,17 +12,24 @@ pub(crate) fn own(size: ByteSize, frozen: bool) -> ByteSize {
     if frozen { size.min(OWN_OF_A_CLONE) } else { size }
 }
 
-/// Whether the machines of `spec` fit into what is available; `frozen` are those that go on from memory they share.
+/// Whether the machines of `spec` that are here fit into what is available; `frozen` are those that go on from memory they share.
 ///
 /// # Errors
 /// With the arithmetic, when they don't.
-pub(crate) fn fits(spec: &EnvironmentSpec, frozen: bool) -> Result<(), Refusal> {
+pub(crate) fn fits(spec: &EnvironmentSpec, here: impl Fn(&MachineName) -> bool, frozen: bool) -> Result<(), Refusal> {
     let Some(available) = available() else { return Ok(()) };
-    fits_into(spec, frozen, available, total())
+    fits_into(spec, here, frozen, available, total())
 }
 
-fn fits_into(spec: &EnvironmentSpec, frozen: bool, available: u64, total: Option<u64>) -> Result<(), Refusal> {
-    let parts: Vec<_> = spec.machines.iter().map(|(name, machine)| (name, own(machine.memory, frozen))).collect();
+fn fits_into(
+    spec: &EnvironmentSpec,
+    here: impl Fn(&MachineName) -> bool,
+    frozen: bool,
+    available: u64,
+    total: Option<u64>,
+) -> Result<(), Refusal> {
+    let machines = spec.machines.iter().filter(|(name, _)| here(name));
+    let parts: Vec<_> = machines.map(|(name, machine)| (name, own(machine.memory, frozen))).collect();
     let needed: u64 = parts.iter().map(|(_, size)| size.as_bytes()).sum();
     if needed <= available {
         return Ok(());
@@ -73,9 +80,9 @@ mod tests {
             },
         }))
         .unwrap();
-        assert!(fits_into(&spec, false, 1280 << 20, None).is_ok());
-        assert!(fits_into(&spec, true, 100 << 20, None).is_ok());
-        let refusal = fits_into(&spec, false, 600 << 20, Some(2 << 30)).unwrap_err();
+        assert!(fits_into(&spec, |_| true, false, 1280 << 20, None).is_ok());
+        assert!(fits_into(&spec, |_| true, true, 100 << 20, None).is_ok());
+        let refusal = fits_into(&spec, |_| true, false, 600 << 20, Some(2 << 30)).unwrap_err();
         let message = refusal.problem.message;
         for part in ["1280 MiB", "web 256 MiB", " + ", "db 1 GiB", "600 MiB of this host's 2 GiB"] {
             assert!(message.contains(part), "{message}");

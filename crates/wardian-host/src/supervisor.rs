@@ -7,6 +7,7 @@ use wardian_model::{
     cut::CutRecord,
     environment::{EnvironmentRecord, Origin},
     id::EnvironmentId,
+    machine::MachineRecord,
     record::Record,
 };
 use wardian_store::{EventKind, Result, Revision};
@@ -38,6 +39,7 @@ struct Supervisor {
 struct Watched {
     wake: Arc<Notify>,
     origin: Origin,
+    stretched: bool,
 }
 
 impl Supervisor {
@@ -51,16 +53,27 @@ impl Supervisor {
         let from = Revision(revision.0 + 1);
         let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
         let mut cuts = store.watch(CutRecord::PREFIX, from).await?;
+        let mut machines = store.watch(MachineRecord::PREFIX, from).await?;
         loop {
             tokio::select! {
                 events = environments.next() => for event in events? {
-                    if let EventKind::Put(entry) = &event.kind {
-                        self.see(&entry.decode()?);
+                    match &event.kind {
+                        EventKind::Put(entry) => self.see(&entry.decode()?),
+                        // Its own host has looked; on others may lie what was a part of it.
+                        EventKind::Delete { .. } if self.shared.config.member.is_some() => {
+                            drop(self.shared.collector.disks());
+                        }
+                        EventKind::Delete { .. } => {}
                     }
                 },
                 events = cuts.next() => for event in events? {
                     if let EventKind::Put(entry) = &event.kind {
                         self.see_cut(&entry.decode()?);
+                    }
+                },
+                events = machines.next(), if self.shared.config.member.is_some() => for event in events? {
+                    if let EventKind::Put(entry) = &event.kind {
+                        self.see_machine(&entry.decode()?);
                     }
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
@@ -80,7 +93,11 @@ impl Supervisor {
             return;
         }
         let wake = Arc::new(Notify::new());
-        let watched = Watched { wake: wake.clone(), origin: environment.origin.clone() };
+        let watched = Watched {
+            wake: wake.clone(),
+            origin: environment.origin.clone(),
+            stretched: environment.stretch.is_some(),
+        };
         self.controllers.insert(environment.id, watched);
         let controller = Controller::new(self.shared.clone(), environment, wake);
         let id = environment.id;
@@ -88,6 +105,13 @@ impl Supervisor {
             controller.run().await;
             id
         });
+    }
+
+    /// What another host does with a machine concerns all hosts that its environment lies on.
+    fn see_machine(&self, machine: &MachineRecord) {
+        if let Some(watched) = self.controllers.get(&machine.environment_id).filter(|watched| watched.stretched) {
+            watched.wake.notify_one();
+        }
     }
 
     /// A cut concerns its source, which makes it, and its clones, which wait for it.

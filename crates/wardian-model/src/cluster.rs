@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{encapsulation::Encapsulation, name::HostName, record::Record};
+use crate::{encapsulation::Encapsulation, id::EnvironmentId, name::HostName, record::Record};
 
 /// What all hosts of a cluster agree on. The first one writes it; who differs does not come in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +113,33 @@ impl PresenceRecord {
     #[must_use]
     pub fn key_of(host: &HostName) -> String {
         format!("{}{host}", Self::PREFIX)
+    }
+}
+
+/// That an environment has a part on a host other than its edge's. Made with the environment, and gone when nothing of the
+/// part is left there; only then may the environment's own record go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct PartRecord {
+    /// The environment.
+    pub environment_id: EnvironmentId,
+    /// The host.
+    pub host: HostName,
+}
+
+impl Record for PartRecord {
+    const PREFIX: &'static str = "parts/";
+
+    fn key(&self) -> String {
+        format!("{}{}", Self::prefix_of(self.environment_id), self.host)
+    }
+}
+
+impl PartRecord {
+    /// The prefix of all parts of an environment.
+    #[must_use]
+    pub fn prefix_of(environment: EnvironmentId) -> String {
+        format!("{}{environment}/", Self::PREFIX)
     }
 }
 

@@ -138,3 +138,66 @@ fn story_hosts_share_their_records_and_the_lab_network_and_outlive_each_other() 
         cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
     }
 }
+
+#[test]
+fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
+    let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 1, false);
+    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
+    cluster.import_micro(a);
+    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
+
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
+    let path = cluster.host(a).write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
+    let path = path.to_string_lossy();
+    let planned = cluster.host(a).wardian(&["plan", "place", &path, "--json"]).json();
+    assert_eq!(planned["machines"], serde_json::json!({ "web": "a", "db": "b" }), "{planned}");
+    cluster.host(a).wardian(&["up", "--quiet", &path]).ok();
+    assert_eq!([cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len()), [1, 1]);
+
+    // The page asks the database by its name and by its address, from one host to the other.
+    let web = cluster.host(a).outside_address("store/web");
+    for at in [a, b] {
+        let page = cluster.host(at).curl(&format!("http://{web}/cgi-bin/index.cgi")).ok();
+        assert_eq!(page.matches("a fern").count(), 2, "from host {at}: {page}");
+    }
+    // Either machine is worked with from either host.
+    for (machine, hostname) in [("store/web", "web-server"), ("store/db", "db-server")] {
+        for at in [a, b] {
+            assert_eq!(cluster.host(at).script(machine, "hostname").trim(), hostname, "asked of host {at}");
+        }
+    }
+    // The machine without an edge on its host reaches the outside, and says who it is there.
+    let own = cluster.host(a).outside_address("store/db");
+    let lab = ["10.86.255.254", "10.86.255.253"];
+    for to in lab {
+        let said = cluster.host(b).script("store/db", &format!("ping -c 3 -W 5 {to} | tail -2"));
+        assert!(said.contains(" 0% packet loss"), "{own} to {to}: {said}");
+    }
+
+    // A session between the two goes on while both daemons are killed and come back.
+    let pings = cluster.host(a).begin(&["exec", "store/web", "--", "ping", "-q", "-i", "0.2", "-c", "40", "db-server"]);
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.host_mut(b).kill_daemon();
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.host_mut(b).start_daemon(&[]);
+    let said = pings.end(SLOW).ok();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+
+    // Stopped and started, it lies where it lay; what was written is there.
+    cluster.host(b).curl(&format!("http://{web}/cgi-bin/index.cgi?put=moss")).ok();
+    cluster.host(b).wardian(&["down", "store"]).ok();
+    assert_eq!([cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len()), [0, 0]);
+    cluster.host(b).wardian(&["start", "store"]).ok();
+    let page = cluster.host(a).curl(&format!("http://{web}/cgi-bin/index.cgi")).ok();
+    assert_eq!(page.matches("moss").count(), 2, "{page}");
+
+    // What is not there yet is refused with the reason.
+    let refused = cluster.host(b).wardian(&["clone", "store", "copy"]).fails_with(1);
+    assert!(refused.contains("hosts a and b"), "{refused}");
+
+    cluster.host(b).wardian(&["rm", "store"]).ok();
+    for (at, before) in [a, b].into_iter().zip(&before) {
+        wait::until("nothing is left", SLOW, || cluster.host(at).inventory().count("/layers/").eq(&0).then_some(()));
+        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
+    }
+}

@@ -1,12 +1,14 @@
 //! The end of an environment: its files, then its records, in one transaction.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wardian_machine::RuntimeDirectory;
 use wardian_model::{
     Timestamp,
+    cluster::PartRecord,
     environment::{EnvironmentRecord, Exposure},
     machine::MachineRecord,
+    name::HostName,
     operation::{OperationKind, OperationRecord, OperationState, Step, StepState},
     record::Record,
     snapshot::SnapshotRecord,
@@ -20,6 +22,7 @@ use crate::{disks, fault, records::REMEMBERED, refusal::problem, shared::Shared}
 pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) -> Done {
     loop {
         match attempt(&shared, &environment).await {
+            Ok(true) if !shared.is_home(&environment) => return Done::Forgotten(true),
             Ok(true) => {
                 fault::point("forget: records removed");
                 shared.records.say(&environment.name, None, "is removed").await;
@@ -88,7 +91,7 @@ async fn finish(shared: &Shared, over: Vec<OperationRecord>) -> wardian_store::R
 }
 
 async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<bool, String> {
-    for (name, identity) in &environment.identities {
+    for (name, identity) in environment.identities.iter().filter(|(name, _)| shared.has(environment, name)) {
         let directory = shared.paths.machine(identity.slot);
         if wardian_machine::lock::is_held(&RuntimeDirectory::new(&directory).lock()).map_err(|e| e.to_string())? {
             return Err(format!("{name} still runs"));
@@ -103,12 +106,38 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
         _ => {}
     }
     fault::point("forget: files removed");
+    if let Some(host) = shared.host().filter(|_| !shared.is_home(environment)) {
+        return forget_part(shared, environment, host).await.map_err(|error| problem(&error).message);
+    }
+    others_are_gone(shared, environment).await?;
     // Its addresses and ports are free for others from then on.
     let closed = |exposures: &[Exposure]| !environment.doors().any(|door| exposures.contains(&door));
     if !shared.applied.until(|now| closed(&now.exposures)).await {
         return Err("ports of the host still lead to it".into());
     }
     delete_records(shared, environment).await.map_err(|error| problem(&error).message)
+}
+
+/// Nothing of it is left here but the disks' layers, which are garbage as soon as the records are gone.
+async fn forget_part(shared: &Shared, environment: &EnvironmentRecord, host: HostName) -> wardian_store::Result<bool> {
+    let part = PartRecord { environment_id: environment.id, host };
+    let _ = shared.records.store().commit(Transaction::new().delete(part.key())).await?;
+    Ok(true)
+}
+
+/// Waits a little for the other hosts; whoever is not there now may still run machines.
+async fn others_are_gone(shared: &Shared, environment: &EnvironmentRecord) -> Result<(), String> {
+    let prefix = PartRecord::prefix_of(environment.id);
+    let mut left = Vec::new();
+    for _ in 0..20 {
+        left = shared.records.list::<PartRecord>(&prefix).await.map_err(|error| problem(&error).message)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let hosts: Vec<_> = left.iter().map(|part| part.host.as_str()).collect();
+    Err(format!("waits for {} to remove what is there (`wardian host ls`)", hosts.join(", ")))
 }
 
 async fn delete_records(shared: &Shared, environment: &EnvironmentRecord) -> wardian_store::Result<bool> {

@@ -178,7 +178,10 @@ impl Controller {
         let view = self.view(&observed, boots);
         let phase = lifecycle::phase(&view);
         let actions = lifecycle::next(&view);
-        self.record_progress(&observed, &view, phase).await?;
+        // Of the whole, one host tells.
+        if self.shared.is_home(&observed.environment) {
+            self.record_progress(&observed, &view, phase).await?;
+        }
         for action in actions {
             self.begin(&observed.environment, &observed.machines, action);
         }

@@ -82,13 +82,14 @@ impl Controller {
             Some(cut) => records.cut(cut).await?.map(|cut| cut.record.phase),
             None => None,
         };
+        let home = self.shared.is_home(&environment);
         let wanted_cut = records
             .list::<CutRecord>(CutRecord::PREFIX)
             .await?
             .into_iter()
-            .find(|cut| cut.source_id == self.id && cut.phase == CutPhase::Wanted)
+            .find(|cut| home && cut.source_id == self.id && cut.phase == CutPhase::Wanted)
             .map(|cut| cut.id);
-        let unsaved = self.unsaved_snapshot().await?;
+        let unsaved = if home { self.unsaved_snapshot().await? } else { None };
         self.refresh_network(&environment);
         Ok(Some(Observed { environment, machines, origin_cut, wanted_cut, unsaved }))
     }
@@ -136,9 +137,12 @@ impl Controller {
             .iter()
             .map(|(name, record)| {
                 let live = self.machines.get(name);
+                let here = self.shared.has(&observed.environment, name);
+                let runs = || live.and_then(|l| l.handle.as_ref()).is_some_and(|handle| handle.exit().is_none());
                 let view = MachineView {
                     record,
-                    alive: live.and_then(|l| l.handle.as_ref()).is_some_and(|handle| handle.exit().is_none()),
+                    here,
+                    alive: if here { runs() } else { record.phase.process().is_some() },
                     busy: live.and_then(|l| l.busy.as_ref()).map(|under| under.what),
                 };
                 (name.clone(), view)

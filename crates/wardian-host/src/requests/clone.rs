@@ -7,7 +7,7 @@ use wardian_model::{
     cut::{CutPhase, CutRecord},
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::CutId,
-    name::{EnvironmentName, SnapshotName},
+    name::{EnvironmentName, HostName, SnapshotName},
     operation::{OperationKind, OperationRecord},
     record::Record,
     spec::EnvironmentSpec,
@@ -84,6 +84,7 @@ impl Host {
             desired: Desired::Running,
             from_memory: !memories.is_empty() && request.with_memory(),
             snapshot: Some(snapshot.id),
+            elsewhere: IndexMap::new(),
             extras: request.extras.clone(),
         };
         let mut clones = Vec::new();
@@ -128,6 +129,7 @@ impl Host {
             desired: Desired::Running,
             from_memory: request.with_memory() && source.desired == Desired::Running,
             snapshot: source.snapshot,
+            elsewhere: IndexMap::new(),
             extras: request.extras.clone(),
         };
         let mut clones = Vec::new();
@@ -184,6 +186,14 @@ pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) 
 
 pub(super) fn can_be_cut(source: &EnvironmentRecord) -> Result<(), Refusal> {
     let name = &source.name;
+    if source.stretch.is_some() {
+        let hosts: Vec<_> = source.hosts().into_iter().map(HostName::as_str).collect();
+        return Err(Refusal::conflict(format!(
+            "{name} lies on the hosts {}, and a cut through several hosts is not available yet",
+            hosts.join(" and ")
+        ))
+        .hint("make it with `placement: { policy: together }` to have snapshots and clones of it"));
+    }
     match source.phase {
         EnvironmentPhase::Running | EnvironmentPhase::Degraded | EnvironmentPhase::Stopped => Ok(()),
         EnvironmentPhase::Pending | EnvironmentPhase::Cloning | EnvironmentPhase::Starting => {

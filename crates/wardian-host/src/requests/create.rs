@@ -6,8 +6,9 @@ use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
     claim::{ClaimRecord, Claimed, Owner},
+    cluster::PartRecord,
     cut::CutRecord,
-    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
+    environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin, Stretch},
     id::{EnvironmentId, OperationId, SnapshotId},
     identity::InsideIdentity,
     image::ImageRecord,
@@ -39,6 +40,8 @@ pub(super) struct Origins {
     pub(super) from_memory: bool,
     /// The snapshot its state comes from.
     pub(super) snapshot: Option<SnapshotId>,
+    /// The machines that are on other hosts than this one.
+    pub(super) elsewhere: IndexMap<MachineName, HostName>,
     pub(super) extras: Extras,
 }
 
@@ -71,6 +74,7 @@ impl Host {
             needs.insert(image.record.key());
             images.insert(name.clone(), image.record.digest);
         }
+        let elsewhere = self.elsewhere(&spec).await?;
         let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
         let desired = if stopped { Desired::Stopped } else { Desired::Running };
         let origins = Origins {
@@ -83,6 +87,7 @@ impl Host {
             desired,
             from_memory: false,
             snapshot: None,
+            elsewhere,
             extras,
         };
         self.create_from(spec, &origins).await
@@ -105,7 +110,7 @@ impl Host {
                 }
             }
             if origins.desired == Desired::Running {
-                memory::fits(&spec, origins.from_memory)?;
+                memory::fits(&spec, |name| !origins.elsewhere.contains_key(name), origins.from_memory)?;
             }
             let allocation = self.allocate(&spec, origins).await?;
             let environment = environment(&spec, origins, allocation, self.shared.host());
@@ -182,7 +187,7 @@ fn environment(
         spec: spec.clone(),
         origin: origins.origin.clone(),
         host,
-        stretch: None,
+        stretch: (!origins.elsewhere.is_empty()).then(|| Stretch { elsewhere: origins.elsewhere.clone() }),
         edge: allocation.edge,
         identities: allocation.identities,
         fence: spec.isolation.fence,
@@ -214,6 +219,10 @@ fn transaction(
     }
     for claim in environment.claims() {
         transaction = transaction.absent(claim.key()).put_json(claim.key(), &claim_of(environment, claim))?;
+    }
+    for host in origins.elsewhere.values().collect::<BTreeSet<_>>() {
+        let part = PartRecord { environment_id: environment.id, host: host.clone() };
+        transaction = transaction.put_json(part.key(), &part)?;
     }
     for (name, image) in &origins.images {
         let machine = MachineRecord {

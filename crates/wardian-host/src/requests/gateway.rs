@@ -36,6 +36,13 @@ fn allowed(record: &EnvironmentRecord, gateway: &Gateway) -> Result<(), Refusal>
             Refusal::conflict(format!("{}: {reason}", record.name))
         }
     })?;
+    if let (Gateway::Machine(machine), Some(_)) = (gateway, &record.stretch) {
+        return Err(Refusal::conflict(format!(
+            "{} lies on several hosts, and {machine} can't be the gateway of the others yet",
+            record.name
+        ))
+        .hint("say per-machine or host"));
+    }
     for exposure in &record.exposed {
         if let Err(reason) = record.spec.may_be_exposed(&exposure.machine, gateway) {
             let wanted = Expose {

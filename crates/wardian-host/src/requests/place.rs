@@ -12,7 +12,7 @@ use wardian_model::{
     name::{HostName, MachineName},
     record::Record,
     size::ByteSize,
-    spec::EnvironmentSpec,
+    spec::{EnvironmentSpec, Gateway, IsolationMode},
 };
 use wardian_plan::placement::{self, Hosts, Limits, Placed, Rules, Size, Wanted, place};
 
@@ -115,6 +115,37 @@ impl Host {
         });
         decide(&hosts.collect(), spec).map(Some)
     }
+
+    /// The machines of a new environment that go to other hosts than this one, which makes it and has its edge.
+    pub(super) async fn elsewhere(&self, spec: &EnvironmentSpec) -> Result<IndexMap<MachineName, HostName>, Refusal> {
+        let (Some(own), Some(placement)) = (self.shared.host(), self.place(spec).await?) else {
+            return Ok(IndexMap::new());
+        };
+        let hosts: BTreeSet<&HostName> = placement.machines.values().collect();
+        if hosts.len() < 2 {
+            // Who was asked to make it was chosen; what another look would choose by now doesn't matter.
+            return Ok(IndexMap::new());
+        }
+        may_stretch(spec, &hosts)?;
+        Ok(placement.machines.into_iter().filter(|(_, host)| *host != own).collect())
+    }
+}
+
+/// Whether an environment can lie on several hosts.
+fn may_stretch(spec: &EnvironmentSpec, hosts: &BTreeSet<&HostName>) -> Result<(), Refusal> {
+    let hindrance = match (&spec.isolation.mode, &spec.isolation.gateway) {
+        (IsolationMode::TwoWayNat, Gateway::Machine(machine)) => format!("`gateway: {machine}`"),
+        (IsolationMode::TwoWayNat, _) => return Ok(()),
+        (IsolationMode::DualInterface, _) => "`mode: dual-interface`".to_owned(),
+        (IsolationMode::None, _) => "`mode: none`".to_owned(),
+    };
+    let hosts: Vec<_> = hosts.iter().map(|host| host.as_str()).collect();
+    Err(Refusal::invalid(format!(
+        "{} would lie on the hosts {}, which is not available yet with {hindrance}",
+        spec.name,
+        hosts.join(" and ")
+    ))
+    .hint("choose `placement: { policy: together }`, or `mode: two-way-nat` without such a gateway"))
 }
 
 /// What an environment takes of a host. One that was stopped takes nothing: whoever starts it finds room, or is told that

@@ -67,9 +67,12 @@ pub enum NetworkView {
 pub struct MachineView<'a> {
     /// Its record.
     pub record: &'a MachineRecord,
-    /// Whether its process runs.
+    /// Whether it is on this host. What is done with another is another host's business; it is looked at, for who starts
+    /// after it, and for how far the whole is.
+    pub here: bool,
+    /// Whether its process runs: of one that is elsewhere, whether its record says so.
     pub alive: bool,
-    /// What is being done with it.
+    /// What is being done with it, here.
     pub busy: Option<Busy>,
 }
 
@@ -158,7 +161,12 @@ impl MachineView<'_> {
     }
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// The machines that are on this host.
+    fn here(&self) -> impl Iterator<Item = (&MachineName, &MachineView<'a>)> {
+        self.machines.iter().filter(|(_, machine)| machine.here)
+    }
+
     /// Whether a machine still has to go back to the cut that a restore asks for.
     fn must_go_back(&self, machine: &MachineView<'_>) -> bool {
         self.environment.restore_due(machine.record).is_some()

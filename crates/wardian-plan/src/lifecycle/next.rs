@@ -52,7 +52,7 @@ fn is_partly_suspended(view: &View<'_>) -> bool {
 }
 
 fn make_missing_disks(view: &View<'_>, actions: &mut Vec<Action>) {
-    let missing = view.machines.iter().filter(|(_, machine)| machine.busy.is_none() && !view.disk_is_right(machine));
+    let missing = view.here().filter(|(_, machine)| machine.busy.is_none() && !view.disk_is_right(machine));
     if origin_is_there(view) {
         actions.extend(missing.map(|(name, _)| Action::MakeDisk(name.clone())));
     }
@@ -69,7 +69,7 @@ fn run(view: &View<'_>, actions: &mut Vec<Action>) {
         return;
     }
     let mut boots = view.boots;
-    for (name, machine) in &view.machines {
+    for (name, machine) in view.here() {
         if machine.busy.is_some() {
             continue;
         }
@@ -156,7 +156,7 @@ fn dependencies_are_ready(view: &View<'_>, name: &MachineName) -> bool {
 
 fn stop(view: &View<'_>, actions: &mut Vec<Action>) {
     let mut quiet = true;
-    for (name, machine) in &view.machines {
+    for (name, machine) in view.here() {
         quiet &= machine.busy.is_none() && machine.is_down();
         let name = name.clone();
         if is_occupied(machine) {
@@ -180,7 +180,7 @@ fn stop(view: &View<'_>, actions: &mut Vec<Action>) {
 /// All at once, without regard to who needs whom: nobody inside notices.
 fn suspend(view: &View<'_>, actions: &mut Vec<Action>) {
     let mut quiet = true;
-    for (name, machine) in &view.machines {
+    for (name, machine) in view.here() {
         quiet &= machine.busy.is_none() && machine.is_down();
         let name = name.clone();
         let is_stopping = matches!(machine.record.phase, MachinePhase::Stopping { .. });
@@ -221,7 +221,7 @@ fn dependents_are_down(view: &View<'_>, name: &MachineName) -> bool {
 
 fn remove(view: &View<'_>, actions: &mut Vec<Action>) {
     let mut quiet = view.wanted_cut.is_none() && !view.saving;
-    for (name, machine) in &view.machines {
+    for (name, machine) in view.here() {
         quiet &= !machine.alive && machine.busy.is_none();
         match machine.busy {
             // Killing is also right for one that is being asked politely at present.

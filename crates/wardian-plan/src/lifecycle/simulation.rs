@@ -112,7 +112,7 @@ impl World {
     fn view(&self) -> View<'_> {
         let machines = self.machines.iter().map(|(name, record)| {
             let (alive, busy) = (self.alive.contains_key(name), self.busy.get(name).copied());
-            (name.clone(), MachineView { record, alive, busy })
+            (name.clone(), MachineView { record, here: true, alive, busy })
         });
         View {
             environment: &self.environment,
