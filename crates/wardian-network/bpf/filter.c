@@ -118,6 +118,14 @@ static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
+/* Makes room for an envelope. A frame that came out of one on this very machine (hosts may be namespaces) still says that it
+ * has one, and can't be told so again; its inner headers lie where they lay. */
+static __always_inline int make_room(struct __sk_buff *skb, __s32 room, __u64 flags)
+{
+	return bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_FIXED_GSO) &&
+	       bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
 /* Puts the frame into an envelope for another host; its hardware addresses are left to whoever sends it. */
 static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32 to)
 {
@@ -129,9 +137,8 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	if (port->encapsulation == NVGRE) {
 		struct nvgre_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 		__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE |
-			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
-			      BPF_F_ADJ_ROOM_FIXED_GSO;
-		if (bpf_skb_adjust_room(skb, NVGRE_ROOM, BPF_ADJ_ROOM_MAC, flags))
+			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+		if (make_room(skb, NVGRE_ROOM, flags))
 			return -1;
 		envelope.ip = header(IPPROTO_GRE, port->here, to, length + NVGRE_ROOM - ETH_HLEN);
 		envelope.gre.flags = bpf_htons(GRE_KEY);
@@ -142,8 +149,8 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	}
 	struct vxlan_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
-		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO;
-	if (bpf_skb_adjust_room(skb, VXLAN_ROOM, BPF_ADJ_ROOM_MAC, flags))
+		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+	if (make_room(skb, VXLAN_ROOM, flags))
 		return -1;
 	envelope.ip = header(IPPROTO_UDP, port->here, to, length + VXLAN_ROOM - ETH_HLEN);
 	/* The range RFC 7348 advises, so that routers spread flows over their links. */
