@@ -80,7 +80,7 @@ pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
     let present = present(&shared.paths).map_err(|error| Problem::new(format!("layers can't be listed: {error}")))?;
     let records = &shared.records;
     let machines = records.list::<MachineRecord>(MachineRecord::PREFIX).await.map_err(|error| problem(&error))?;
-    let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await.map_err(|error| problem(&error))?;
+    let cuts = records.cuts_and_parts().await.map_err(|error| problem(&error))?;
     for layer in disks::unneeded(&present, &disks::needed(&machines, &cuts)) {
         let path = shared.paths.layer(layer);
         if let Err(error) = std::fs::remove_file(&path) {

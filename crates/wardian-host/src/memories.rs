@@ -16,7 +16,6 @@ use wardian_machine::{
     memory,
 };
 use wardian_model::{
-    cut::CutRecord,
     environment::{EnvironmentRecord, Problem},
     host::Accelerator,
     id::MemoryId,
@@ -240,7 +239,7 @@ async fn collect_alone(shared: &Shared) -> Result<(), Problem> {
         present(&shared.paths.saved_memories()).map_err(|error| failed(&shared.paths.saved_memories(), &error))?;
     let records = &shared.records;
     let machines = records.list::<MachineRecord>(MachineRecord::PREFIX).await.map_err(|error| problem(&error))?;
-    let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await.map_err(|error| problem(&error))?;
+    let cuts = records.cuts_and_parts().await.map_err(|error| problem(&error))?;
     let snapshots = records.list::<SnapshotRecord>(SnapshotRecord::PREFIX).await.map_err(|error| problem(&error))?;
     let mut needed = disks::memories(&machines, &cuts, &snapshots);
     needed.at_hand.extend(mapped(&shared.paths).map_err(|error| failed(&shared.paths.machines(), &error))?);

@@ -11,7 +11,7 @@ use std::{
 use indexmap::IndexMap;
 use wardian_model::{
     Timestamp,
-    cut::CutRecord,
+    cut::{CutPartRecord, CutRecord, CutStage},
     environment::EnvironmentRecord,
     event::EventRecord,
     id::{CutId, OperationId},
@@ -110,6 +110,25 @@ impl Records {
     /// As [`Records::get`].
     pub async fn cut(&self, id: CutId) -> Result<Option<At<CutRecord>>> {
         self.get(&CutRecord::key_of(id)).await
+    }
+
+    /// All cuts, and what hosts have done of cuts that are still made, each as one: what is in them is needed.
+    ///
+    /// # Errors
+    /// As [`Records::get`].
+    pub(crate) async fn cuts_and_parts(&self) -> Result<Vec<CutRecord>> {
+        let parts = self.list::<CutPartRecord>(CutPartRecord::PREFIX).await?;
+        let mut cuts = self.list::<CutRecord>(CutRecord::PREFIX).await?;
+        let done = parts.into_iter().filter_map(|part| match part.stage {
+            CutStage::Over { phase } => {
+                let whole = cuts.iter().find(|cut| cut.id == part.cut)?;
+                Some(CutRecord { phase, ..whole.clone() })
+            }
+            CutStage::Prepared | CutStage::Stopped => None,
+        });
+        let done: Vec<_> = done.collect();
+        cuts.extend(done);
+        Ok(cuts)
     }
 
     /// An image.

@@ -9,7 +9,7 @@ use crate::{
     id::{CutId, EnvironmentId},
     machine::Disk,
     memory::FrozenMemory,
-    name::{EnvironmentName, MachineName},
+    name::{EnvironmentName, HostName, MachineName},
     record::Record,
 };
 
@@ -43,6 +43,72 @@ impl CutRecord {
     #[must_use]
     pub fn key_of(id: CutId) -> String {
         format!("{}{id}", Self::PREFIX)
+    }
+}
+
+/// How far one host is with its part of a cut through an environment that lies on several. Written by that host, and gone when
+/// the cut is concluded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CutPartRecord {
+    /// The cut.
+    pub cut: CutId,
+    /// The host.
+    pub host: HostName,
+    /// How far it is.
+    pub stage: CutStage,
+}
+
+impl Record for CutPartRecord {
+    const PREFIX: &'static str = "cut-parts/";
+
+    fn key(&self) -> String {
+        Self::key_of(self.cut, &self.host)
+    }
+}
+
+impl CutPartRecord {
+    /// Where the part of a host is kept.
+    #[must_use]
+    pub fn key_of(cut: CutId, host: &HostName) -> String {
+        format!("{}{host}", Self::prefix_of(cut))
+    }
+
+    /// The prefix of all parts of a cut.
+    #[must_use]
+    pub fn prefix_of(cut: CutId) -> String {
+        format!("{}{cut}/", Self::PREFIX)
+    }
+}
+
+/// The stages of a part. At the first two, hosts wait for one another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "is")]
+pub enum CutStage {
+    /// All that can be done while machines run is done.
+    Prepared,
+    /// The machines stand. None goes on before all do.
+    Stopped,
+    /// Over: what this host's part is, or why there is none.
+    Over {
+        /// As that of a cut, of the machines on this host alone.
+        phase: CutPhase,
+    },
+}
+
+impl CutStage {
+    /// Whether it has come at least as far as `other`.
+    #[must_use]
+    pub const fn has_reached(&self, other: &Self) -> bool {
+        self.rank() >= other.rank()
+    }
+
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Prepared => 1,
+            Self::Stopped => 2,
+            Self::Over { .. } => 3,
+        }
     }
 }
 

@@ -191,11 +191,30 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     let page = cluster.host(a).curl(&format!("http://{web}/cgi-bin/index.cgi")).ok();
     assert_eq!(page.matches("moss").count(), 2, "{page}");
 
+    // Cloned while it runs, from either host: each half goes on from its half, both at the same moment, on its own host.
+    let counted = |name: &str| {
+        let said = cluster.host(a).script(&format!("{name}/db"), "cat /run/counter");
+        said.trim().parse::<u64>().unwrap_or_else(|_| panic!("{name} counts {said:?}"))
+    };
+    let at_least = counted("store");
+    cluster.host(b).wardian(&["clone", "--quiet", "store", "copy"]).ok();
+    assert_eq!([cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len()), [2, 2]);
+    assert!(counted("copy") >= at_least, "the clone counts anew");
+    let copy = cluster.host(a).outside_address("copy/web");
+    for at in [a, b] {
+        let page = cluster.host(at).curl(&format!("http://{copy}/cgi-bin/index.cgi")).ok();
+        assert_eq!(page.matches("moss").count(), 2, "from host {at}: {page}");
+    }
+    // Written in one, it does not show in the other.
+    cluster.host(b).curl(&format!("http://{copy}/cgi-bin/index.cgi?put=ivy")).ok();
+    let pages = [&web, &copy].map(|at| cluster.host(a).curl(&format!("http://{at}/cgi-bin/index.cgi")).ok());
+    assert_eq!(pages.map(|page| page.matches("ivy").count()), [0, 2]);
+
     // What is not there yet is refused with the reason.
-    let refused = cluster.host(b).wardian(&["clone", "store", "copy"]).fails_with(1);
+    let refused = cluster.host(b).wardian(&["snapshot", "create", "store", "now"]).fails_with(1);
     assert!(refused.contains("hosts a and b"), "{refused}");
 
-    cluster.host(b).wardian(&["rm", "store"]).ok();
+    cluster.host(b).wardian(&["rm", "store", "copy"]).ok();
     for (at, before) in [a, b].into_iter().zip(&before) {
         wait::until("nothing is left", SLOW, || cluster.host(at).inventory().count("/layers/").eq(&0).then_some(()));
         cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);

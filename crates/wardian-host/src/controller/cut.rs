@@ -17,7 +17,7 @@ use futures::future::{join_all, try_join_all};
 use indexmap::IndexMap;
 use wardian_machine::{Machine, RunState};
 use wardian_model::{
-    cut::{CutPhase, CutRecord},
+    cut::{CutPartRecord, CutPhase, CutRecord},
     environment::{Desired, EnvironmentRecord, Problem},
     id::{CutId, LayerId},
     machine::{AgentState, MachineRecord},
@@ -26,8 +26,9 @@ use wardian_model::{
     record::Record,
 };
 use wardian_plan::network::{NetworkPlan, machine_uid};
+use wardian_store::Transaction;
 
-use super::{Controller, Done, RETRY, live::Live};
+use super::{Controller, Done, RETRY, live::Live, together::Together};
 use crate::{disks, fault, refusal::problem, shared::Shared};
 
 /// How long a guest may take to freeze or thaw its file systems.
@@ -72,6 +73,7 @@ impl Controller {
         self.cutting = true;
         let parts = machines
             .iter()
+            .filter(|(name, _)| self.shared.has(environment, name))
             .filter_map(|(name, record)| {
                 let slot = environment.identities.get(name)?.slot;
                 let uid = machine_uid(slot);
@@ -136,9 +138,13 @@ impl Cut {
         };
         // What is made here has no name in a record until it is done.
         let _making = self.shared.making().await;
-        let (machines, phase) = match self.attempt(memory).await {
+        let together = Together::new(&self.shared, &self.environment, self.id);
+        let (machines, phase) = match self.attempt(memory, &together).await {
             Ok((machines, phase)) => (machines, phase),
             Err(problem) => (Vec::new(), CutPhase::Failed { problem }),
+        };
+        let Some(phase) = together.conclude(self.shared.is_home(&self.environment), phase).await else {
+            return Done::Cut(machines);
         };
         let stood = match &phase {
             CutPhase::Done { pause_us, .. } => *pause_us,
@@ -152,13 +158,17 @@ impl Cut {
         Done::Cut(machines)
     }
 
-    async fn attempt(&self, memory: bool) -> Result<(Vec<(MachineName, Machine)>, CutPhase), Problem> {
+    async fn attempt(
+        &self,
+        memory: bool,
+        together: &Together<'_>,
+    ) -> Result<(Vec<(MachineName, Machine)>, CutPhase), Problem> {
         let tops = try_join_all(self.parts.iter().map(|part| new_top(&self.shared, part))).await?;
         fault::point("cut: layers made");
         let runs = self.parts.iter().any(|part| part.handle.is_some());
         let (taken, quiesced) = match &self.network {
             Some(network) if memory && runs => {
-                let live = Live { shared: &self.shared, environment: &self.environment, network };
+                let live = Live { shared: &self.shared, environment: &self.environment, network, together };
                 (live.cut(&self.parts, &tops).await?, Vec::new())
             }
             // Less than was asked for is not what was asked for.
@@ -171,7 +181,7 @@ impl Cut {
                     "mend that and try again with `wardian start`, or cut its disks only (`--disk-only`, `--boot`)",
                 ));
             }
-            _ => self.disks_only(&tops).await,
+            _ => self.disks_only(&tops, together).await,
         };
         let phase = match taken.result {
             Ok((memories, pause_us)) => {
@@ -187,10 +197,13 @@ impl Cut {
         Ok((taken.machines, phase))
     }
 
-    async fn disks_only(&self, tops: &[LayerId]) -> (Taken, Vec<MachineName>) {
+    async fn disks_only(&self, tops: &[LayerId], together: &Together<'_>) -> (Taken, Vec<MachineName>) {
         let quiesced = freeze(&self.parts).await;
         fault::point("cut: frozen");
-        let switched = switch(&self.shared, &self.parts, tops).await;
+        let switched = match together.prepared().await {
+            Ok(()) => switch(&self.shared, &self.parts, tops, together).await,
+            Err(problem) => Err(problem),
+        };
         fault::point("cut: running again");
         thaw_all(&self.parts, &quiesced).await;
         fault::point("cut: thawed");
@@ -213,6 +226,12 @@ async fn conclude(shared: &Shared, cut: CutId, phase: CutPhase) {
         .await;
     if let Err(error) = written {
         tracing::warn!(%cut, %error, "cut not written down; it is made anew");
+    }
+    if shared.config.member.is_some() {
+        let parts = Transaction::new().delete_prefix(CutPartRecord::prefix_of(cut));
+        if let Err(error) = shared.records.store().commit(parts).await {
+            tracing::warn!(%cut, %error, "the parts of a cut are not forgotten");
+        }
     }
     fault::point("cut: recorded");
 }
@@ -277,7 +296,7 @@ async fn thaw(machine: &Machine) {
 }
 
 /// All machines stop, all switch, all go on. Those that do not run have nothing to switch.
-async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<u64, Problem> {
+async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId], together: &Together<'_>) -> Result<u64, Problem> {
     let running: Vec<_> =
         parts.iter().zip(tops).filter_map(|(part, top)| Some((part, part.handle.as_ref()?, *top))).collect();
     let begun = Instant::now();
@@ -285,6 +304,9 @@ async fn switch(shared: &Shared, parts: &[Part], tops: &[LayerId]) -> Result<u64
     let mut outcome: Result<(), Problem> =
         paused.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(problem(&error)));
     fault::point("cut: paused");
+    if outcome.is_ok() {
+        outcome = together.stopped().await;
+    }
     if outcome.is_ok() {
         let switched = join_all(running.iter().map(|(part, machine, top)| {
             let path = shared.paths.layer(*top);

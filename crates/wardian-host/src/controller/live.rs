@@ -30,6 +30,7 @@ use super::{
     cut::{Part, Taken},
     run::{Place, launch},
     stop::process_of,
+    together::Together,
 };
 use crate::{
     fault,
@@ -46,6 +47,7 @@ pub(super) struct Live<'a> {
     pub(super) shared: &'a Shared,
     pub(super) environment: &'a EnvironmentRecord,
     pub(super) network: &'a NetworkPlan,
+    pub(super) together: &'a Together<'a>,
 }
 
 /// A machine that is about to hand over.
@@ -80,7 +82,10 @@ impl Live<'_> {
         fault::point("live: successors wait");
         let outcome = match problem {
             Some(problem) => Err(problem),
-            None => self.barrier(&mut successions).await,
+            None => match self.together.prepared().await {
+                Ok(()) => self.barrier(&mut successions).await,
+                Err(problem) => Err(problem),
+            },
         };
         // Those whose successor was never let in go on as they were, and their successors end; the others the other way.
         self.clear(running.iter().map(|(part, ..)| *part)).await;
@@ -178,6 +183,7 @@ impl Live<'_> {
         }))
         .await?;
         fault::point("live: paused");
+        self.together.stopped().await?;
         try_join_all(successions.iter().map(|succession| async move {
             let state = self.shared.paths.device_state(succession.memory.id);
             let saved = async {

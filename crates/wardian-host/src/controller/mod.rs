@@ -19,6 +19,7 @@ mod save;
 mod second;
 mod stop;
 mod suspend;
+mod together;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

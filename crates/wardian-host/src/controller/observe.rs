@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use wardian_machine::{Machine, RunState, succession};
 use wardian_model::{
-    cut::{CutPhase, CutRecord},
+    cut::{CutPartRecord, CutPhase, CutRecord, CutStage},
     environment::{Desired, EnvironmentRecord},
     id::CutId,
     machine::MachineRecord,
@@ -83,15 +83,23 @@ impl Controller {
             None => None,
         };
         let home = self.shared.is_home(&environment);
-        let wanted_cut = records
-            .list::<CutRecord>(CutRecord::PREFIX)
-            .await?
-            .into_iter()
-            .find(|cut| home && cut.source_id == self.id && cut.phase == CutPhase::Wanted)
-            .map(|cut| cut.id);
+        let wanted_cut = self.wanted_cut(&environment).await?;
         let unsaved = if home { self.unsaved_snapshot().await? } else { None };
         self.refresh_network(&environment);
         Ok(Some(Observed { environment, machines, origin_cut, wanted_cut, unsaved }))
+    }
+
+    /// A cut through it that somebody waits for, and that this host has not done its part of.
+    async fn wanted_cut(&self, environment: &EnvironmentRecord) -> wardian_store::Result<Option<CutId>> {
+        let records = &self.shared.records;
+        let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await?;
+        let wanted = cuts.into_iter().find(|cut| cut.source_id == self.id && cut.phase == CutPhase::Wanted);
+        let (Some(cut), Some(host), Some(_)) = (&wanted, self.shared.host(), &environment.stretch) else {
+            return Ok(wanted.map(|cut| cut.id));
+        };
+        let part = records.get::<CutPartRecord>(&CutPartRecord::key_of(cut.id, &host)).await?;
+        let over = part.is_some_and(|part| matches!(part.record.stage, CutStage::Over { .. }));
+        Ok((!over).then_some(cut.id))
     }
 
     /// A snapshot whose cut is made or refused, and that isn't on disk yet.

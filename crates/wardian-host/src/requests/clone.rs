@@ -7,7 +7,7 @@ use wardian_model::{
     cut::{CutPhase, CutRecord},
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Origin},
     id::CutId,
-    name::{EnvironmentName, HostName, SnapshotName},
+    name::{EnvironmentName, SnapshotName},
     operation::{OperationKind, OperationRecord},
     record::Record,
     spec::EnvironmentSpec,
@@ -129,7 +129,8 @@ impl Host {
             desired: Desired::Running,
             from_memory: request.with_memory() && source.desired == Desired::Running,
             snapshot: source.snapshot,
-            elsewhere: IndexMap::new(),
+            // Each machine is where its source is, with what it starts from.
+            elsewhere: source.stretch.as_ref().map(|stretch| stretch.elsewhere.clone()).unwrap_or_default(),
             extras: request.extras.clone(),
         };
         let mut clones = Vec::new();
@@ -186,14 +187,6 @@ pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) 
 
 pub(super) fn can_be_cut(source: &EnvironmentRecord) -> Result<(), Refusal> {
     let name = &source.name;
-    if source.stretch.is_some() {
-        let hosts: Vec<_> = source.hosts().into_iter().map(HostName::as_str).collect();
-        return Err(Refusal::conflict(format!(
-            "{name} lies on the hosts {}, and a cut through several hosts is not available yet",
-            hosts.join(" and ")
-        ))
-        .hint("make it with `placement: { policy: together }` to have snapshots and clones of it"));
-    }
     match source.phase {
         EnvironmentPhase::Running | EnvironmentPhase::Degraded | EnvironmentPhase::Stopped => Ok(()),
         EnvironmentPhase::Pending | EnvironmentPhase::Cloning | EnvironmentPhase::Starting => {

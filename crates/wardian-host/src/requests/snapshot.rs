@@ -6,7 +6,7 @@ use wardian_model::{
     cut::{CutPhase, CutRecord},
     environment::{Desired, EnvironmentPhase, EnvironmentRecord, Restore},
     id::{CutId, OperationId, SnapshotId},
-    name::{EnvironmentName, SnapshotName},
+    name::{EnvironmentName, HostName, SnapshotName},
     operation::{OperationKind, OperationRecord, OperationState},
     record::Record,
     snapshot::{SnapshotPhase, SnapshotRecord},
@@ -30,6 +30,7 @@ impl Host {
         loop {
             let record = self.environment_record(environment).await?;
             can_be_cut(&record)?;
+            is_on_one_host(&record)?;
             let operation = OperationRecord {
                 id: OperationId::random(),
                 kind: OperationKind::Snapshot,
@@ -146,6 +147,17 @@ impl Host {
         let snapshot = self.usable_snapshot(of, name).await?;
         let record = self.environment_record(environment).await?;
         same_inside(&record, &snapshot)?;
+        is_on_one_host(&record)?;
+        if record.name != *of {
+            let source = self.environment_record(of).await?;
+            if source.host != record.host {
+                let host = source.host.map(|host| host.to_string()).unwrap_or_default();
+                return Err(Refusal::conflict(format!(
+                    "the snapshot {name} of {of} is on host {host}, {environment} is not"
+                ))
+                .hint(format!("clone it instead: `wardian clone {of}@{name} NEW`")));
+            }
+        }
         match record.phase {
             EnvironmentPhase::Pending | EnvironmentPhase::Cloning => {
                 return Err(Refusal::conflict(format!("{environment} is still being made"))
@@ -226,6 +238,20 @@ impl Host {
         }
         Ok(found)
     }
+}
+
+/// What is kept of a snapshot is on one host so far.
+fn is_on_one_host(record: &EnvironmentRecord) -> Result<(), Refusal> {
+    if record.stretch.is_none() {
+        return Ok(());
+    }
+    let hosts: Vec<_> = record.hosts().into_iter().map(HostName::as_str).collect();
+    Err(Refusal::conflict(format!(
+        "{} lies on the hosts {}, and snapshots of such an environment are not available yet",
+        record.name,
+        hosts.join(" and ")
+    ))
+    .hint("clone it as it is now, or make it with `placement: { policy: together }` to have snapshots of it"))
 }
 
 /// What a machine knows of itself must stay true, so both must agree on who everybody is.

@@ -37,7 +37,7 @@ pub fn next(view: &View<'_>) -> Vec<Action> {
 /// A cut wants disks that nobody is making, machines that are neither coming nor going, and no network that is coming.
 fn can_cut(view: &View<'_>) -> bool {
     let fits = |m: &MachineView<'_>| view.disk_is_right(m) && matches!(m.busy, None | Some(Busy::Awaiting));
-    !view.cutting && !network_is_coming(view) && view.machines.values().all(fits)
+    !view.cutting && !network_is_coming(view) && view.here().all(|(_, machine)| fits(machine))
 }
 
 /// A cut with memory hands taps over in the network, and a new daemon has to look at that first. One that is broken is
