@@ -7,6 +7,7 @@
  *
  * IPv4 and ARP only: nothing else is carried between hosts. */
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -118,6 +119,16 @@ static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
+/* Makes room for an envelope. A frame that came in one, and was routed here, is still marked so, and the kernel marks none twice:
+ * what it noted of the inner packet then is right again, for it hasn't moved since. */
+static __always_inline int make_room(struct __sk_buff *skb, __s32 room, __u64 flags)
+{
+	long failed = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags);
+	if (failed == -EALREADY)
+		failed = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+	return failed ? -1 : 0;
+}
+
 /* Puts the frame into an envelope for another host; its hardware addresses are left to whoever sends it. */
 static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32 to)
 {
@@ -131,7 +142,7 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 		__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE |
 			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
 			      BPF_F_ADJ_ROOM_FIXED_GSO;
-		if (bpf_skb_adjust_room(skb, NVGRE_ROOM, BPF_ADJ_ROOM_MAC, flags))
+		if (make_room(skb, NVGRE_ROOM, flags))
 			return -1;
 		envelope.ip = header(IPPROTO_GRE, port->here, to, length + NVGRE_ROOM - ETH_HLEN);
 		envelope.gre.flags = bpf_htons(GRE_KEY);
@@ -143,7 +154,7 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	struct vxlan_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
 		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO;
-	if (bpf_skb_adjust_room(skb, VXLAN_ROOM, BPF_ADJ_ROOM_MAC, flags))
+	if (make_room(skb, VXLAN_ROOM, flags))
 		return -1;
 	envelope.ip = header(IPPROTO_UDP, port->here, to, length + VXLAN_ROOM - ETH_HLEN);
 	/* The range RFC 7348 advises, so that routers spread flows over their links. */
