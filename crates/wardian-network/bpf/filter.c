@@ -240,6 +240,9 @@ int leave(struct __sk_buff *skb)
 	if (port->encapsulation == IP_REWRITE)
 		return send_rewritten(skb, port, frame);
 	if (frame->ether.h_dest[0] & 1) {
+		/* What was routed is for one; what a gateway says to all, such as an offered address, is for its own host. */
+		if (routed)
+			return drop(NOT_CARRIED);
 		if (length - ETH_HLEN > port->mtu)
 			return drop(TOO_BIG);
 		sent(vsid, length);
@@ -303,7 +306,10 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		return drop(FORGED_MAC);
 	if (!routed && !has_address(vsid, inner.ether.h_source, inner.ip.saddr, sender))
 		return drop(FORGED_ADDRESS);
-	if (!(inner.ether.h_dest[0] & 1)) {
+	if (inner.ether.h_dest[0] & 1) {
+		if (routed)
+			return drop(NOT_CARRIED);
+	} else {
 		__be32 *to = host_of(vsid, inner.ether.h_dest);
 		if (!to || *to != port->here)
 			return drop(UNKNOWN_DESTINATION);
