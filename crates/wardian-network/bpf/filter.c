@@ -7,6 +7,7 @@
  *
  * IPv4 and ARP only: nothing else is carried between hosts. */
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -118,12 +119,14 @@ static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* Makes room for an envelope. A frame that came out of one on this very machine (hosts may be namespaces) still says that it
- * has one, and can't be told so again; its inner headers lie where they lay. */
+/* Makes room for an envelope. A frame that came in one, and was routed here, is still marked so, and the kernel marks none twice:
+ * what it noted of the inner packet then is right again, for it hasn't moved since. */
 static __always_inline int make_room(struct __sk_buff *skb, __s32 room, __u64 flags)
 {
-	return bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_FIXED_GSO) &&
-	       bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+	long failed = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, flags);
+	if (failed == -EALREADY)
+		failed = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+	return failed ? -1 : 0;
 }
 
 /* Puts the frame into an envelope for another host; its hardware addresses are left to whoever sends it. */
@@ -137,7 +140,8 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	if (port->encapsulation == NVGRE) {
 		struct nvgre_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 		__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE |
-			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
+			      BPF_F_ADJ_ROOM_FIXED_GSO;
 		if (make_room(skb, NVGRE_ROOM, flags))
 			return -1;
 		envelope.ip = header(IPPROTO_GRE, port->here, to, length + NVGRE_ROOM - ETH_HLEN);
@@ -149,7 +153,7 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	}
 	struct vxlan_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) |
-		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH;
+		      BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_FIXED_GSO;
 	if (make_room(skb, VXLAN_ROOM, flags))
 		return -1;
 	envelope.ip = header(IPPROTO_UDP, port->here, to, length + VXLAN_ROOM - ETH_HLEN);
@@ -236,6 +240,9 @@ int leave(struct __sk_buff *skb)
 	if (port->encapsulation == IP_REWRITE)
 		return send_rewritten(skb, port, frame);
 	if (frame->ether.h_dest[0] & 1) {
+		/* What was routed is for one; what a gateway says to all, such as an offered address, is for its own host. */
+		if (routed)
+			return drop(NOT_CARRIED);
 		if (length - ETH_HLEN > port->mtu)
 			return drop(TOO_BIG);
 		sent(vsid, length);
@@ -299,7 +306,10 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		return drop(FORGED_MAC);
 	if (!routed && !has_address(vsid, inner.ether.h_source, inner.ip.saddr, sender))
 		return drop(FORGED_ADDRESS);
-	if (!(inner.ether.h_dest[0] & 1)) {
+	if (inner.ether.h_dest[0] & 1) {
+		if (routed)
+			return drop(NOT_CARRIED);
+	} else {
 		__be32 *to = host_of(vsid, inner.ether.h_dest);
 		if (!to || *to != port->here)
 			return drop(UNKNOWN_DESTINATION);

@@ -78,7 +78,7 @@ pub struct Observed {
     pub namespace: bool,
     /// The switch, up; both, where there is a second one.
     pub bridge: bool,
-    /// Both ends of the edge, and of the uplink, where there are such: up and belonging to one another.
+    /// Both ends of the edge, of the uplink, and of the way to the edge, where there are such: up and belonging to one another.
     pub edge: bool,
     /// The rules of the plan, unchanged since this process loaded them.
     pub rules: bool,
@@ -265,7 +265,7 @@ fn links(
             let mac = Some(plan.bridge.mac);
             let wanted = Pair { what: "transit", outer: &transit.outer, inner: &transit.inner, mac, mtu: uplink.mtu };
             let link = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
-            open_transit(plan, transit, inside, &link, changes).map_err(doing())?;
+            open_transit(plan, (transit, uplink.mtu), inside, &link, changes).map_err(doing())?;
         }
     }
     set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
@@ -349,13 +349,14 @@ pub(crate) fn gone() -> io::Error {
 /// Opens the way to the gateway that has the edge. Whoever is the next hop has the gateway's hardware address.
 fn open_transit(
     plan: &NetworkPlan,
-    transit: &TransitPlan,
+    (transit, mtu): (&TransitPlan, u16),
     inside: &mut Netlink,
     link: &Link,
     changes: &mut Changes,
 ) -> io::Result<()> {
     let change = LinkChange {
         mac: Some(plan.bridge.mac).filter(|m| link.mac != m.bytes()),
+        mtu: Some(mtu).filter(|m| link.mtu != u32::from(*m)),
         up: !link.up,
         ..LinkChange::default()
     };
@@ -363,7 +364,10 @@ fn open_transit(
         inside.change_link(link.index, change)?;
         changes.note("set up the way to the edge");
     }
-    inside.set_neighbour(link.index, transit.next, plan.bridge.mac)?;
+    if !inside.has_neighbour(link.index, transit.next, plan.bridge.mac)? {
+        inside.set_neighbour(link.index, transit.next, plan.bridge.mac)?;
+        changes.note("set who is next on the way to the edge");
+    }
     let there = inside.routes()?;
     let next = Route {
         destination: transit.next.into(),
@@ -481,9 +485,12 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
     let Some(namespace) = Namespace::at(path)? else { return Ok(Observed::default()) };
     let doing = || NetworkError::kernel(format!("look at environment {}", plan.environment));
     let mut daemon = Netlink::open().map_err(doing())?;
-    let edge = plan.edge.iter().map(|edge| (&edge.outer, &edge.inner, true));
-    let pairs = edge.chain(plan.uplink.iter().map(|uplink| (&uplink.outer, &uplink.inner, false)));
-    let pairs = pairs.map(|(outer, inner, port)| Ok((daemon.link(outer)?, inner, port)));
+    // Whether the outer end is a port of a bridge, and whether the inner one is.
+    let edge = plan.edge.iter().map(|edge| (&edge.outer, &edge.inner, (true, edge.port_of.is_some())));
+    let uplink = plan.uplink.iter().map(|uplink| (&uplink.outer, &uplink.inner, (false, true)));
+    let transit = plan.uplink.iter().filter_map(|uplink| uplink.transit.as_ref());
+    let transit = transit.map(|transit| (&transit.outer, &transit.inner, (false, false)));
+    let pairs = edge.chain(uplink).chain(transit).map(|(outer, inner, ports)| Ok((daemon.link(outer)?, inner, ports)));
     let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(doing())?;
     let mut inside = namespace.run_blocking("look at an environment", Inside::open)?;
     let all = inside.netlink.links().map_err(doing())?;
@@ -493,9 +500,10 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
         bridge: std::iter::once(&plan.bridge.name)
             .chain(plan.second.iter().map(|s| &s.bridge))
             .all(|name| find(name).is_some_and(|l| l.up && l.is_bridge)),
-        edge: pairs.iter().all(|(outer, inner, port)| match (outer, find(inner)) {
+        edge: pairs.iter().all(|(outer, inner, ports)| match (outer, find(inner)) {
             (Some(outer), Some(inner)) => {
-                outer.up && inner.up && outer.master.is_some() == *port && are_pair(outer, inner)
+                let are_ports = (outer.master.is_some(), inner.master.is_some());
+                outer.up && inner.up && are_ports == *ports && are_pair(outer, inner)
             }
             _ => false,
         }),

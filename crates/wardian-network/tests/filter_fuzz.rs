@@ -152,8 +152,10 @@ fn allowed(world: &World, frame: &[u8]) -> Option<Vec<u8>> {
     let header: [u8; IP] = at(inner, ETHERNET)?;
     let (target, source): ([u8; 6], [u8; 6]) = (at(inner, 0)?, at(inner, 6)?);
     let to = &subnet.seats[1];
-    let right = speaks(subnet, there, &source, &header[12..16]) || source == MacAddress::GATEWAY.bytes();
-    let reaches = target[0] & 1 == 1 || target == to.mac.bytes();
+    let routed = source == MacAddress::GATEWAY.bytes();
+    let right = speaks(subnet, there, &source, &header[12..16]) || routed;
+    // What a gateway says to all is for its own host.
+    let reaches = target[0] & 1 == 1 && !routed || target == to.mac.bytes();
     let is_ip = at(inner, 12)? == [8, 0] && header[0] >> 4 == 4 && header[0] & 15 >= 5;
     (right && reaches && is_ip).then(|| inner.to_vec())
 }
@@ -165,6 +167,8 @@ fn nothing_comes_out_of_an_envelope_but_what_the_rules_allow() {
     let of = |subnet: &Subnet| frame(&subnet.seats[0], &subnet.seats[1]);
     let mut routed = of(&world.nvgre);
     routed[6..12].copy_from_slice(&MacAddress::GATEWAY.bytes());
+    let mut to_all = routed.clone();
+    to_all[..6].fill(0xff);
     let right = vec![
         nvgre(5001, there, here, &of(&world.nvgre)),
         nvgre(5001, there, here, &routed),
@@ -178,6 +182,7 @@ fn nothing_comes_out_of_an_envelope_but_what_the_rules_allow() {
     let [other, own, second, own_second] = [0, 1, 2, 3].map(|n: usize| world.nvgre.seats[n]);
     let claimed = Seat { mac: second.mac, ..own_second };
     let wrong = vec![
+        nvgre(5001, there, here, &to_all),
         nvgre(5001, there, here, &frame(&claimed, &own)),
         nvgre(5001, there, here, &frame(&other, &other)),
         nvgre(5001, there, here, &frame(&own, &own)),
@@ -205,6 +210,8 @@ fn nothing_leaves_a_switch_but_frames_of_its_own_machines() {
     let [other, own, other_second, second] = [0, 1, 2, 3].map(|n: usize| world.nvgre.seats[n]);
     let mut routed = frame(&own, &other);
     routed[6..12].copy_from_slice(&MacAddress::GATEWAY.bytes());
+    let mut to_all = routed.clone();
+    to_all[..6].fill(0xff);
     let question = [
         &[0xff; 6][..],
         &own.mac.bytes(),
@@ -216,16 +223,16 @@ fn nothing_leaves_a_switch_but_frames_of_its_own_machines() {
     ]
     .concat();
     // Those of the other's machine, and to one of the own, do not leave.
-    let mut right = vec![frame(&own, &other), routed, question, frame(&other, &own), frame(&own, &own)];
+    let mut right = vec![frame(&own, &other), routed, to_all, question, frame(&other, &own), frame(&own, &own)];
     // With the second address; with another machine's, under its own hardware address.
     right.extend([&second, &Seat { mac: own.mac, ..other_second }].map(|from| frame(from, &other)));
     world.holds(Side::Leave, "w5001", damaged(right), |frame, verdict| {
         let source: [u8; 6] = at(frame, 6).unwrap();
         let sender = at::<4>(frame, 26);
         let is_ip = at(frame, 12) == Some([8, 0]) && frame.len() >= ETHERNET + IP && sender != Some([0; 4]);
-        let speaks = source == MacAddress::GATEWAY.bytes()
-            || sender.is_some_and(|sender| speaks(&world.nvgre, here, &source, &sender));
-        let reaches = frame[0] & 1 == 1 || frame[..6] == other.mac.bytes();
+        let routed = source == MacAddress::GATEWAY.bytes();
+        let speaks = routed || sender.is_some_and(|sender| speaks(&world.nvgre, here, &source, &sender));
+        let reaches = frame[0] & 1 == 1 && !routed || frame[..6] == other.mac.bytes();
         let wanted = at(frame, 38).filter(|wanted| [other, other_second].iter().any(|s| s.address.octets() == *wanted));
         let asks = at(frame, 12) == Some([8, 6, 0, 1, 8, 0]) && at(frame, 20) == Some([0, 1]) && wanted.is_some();
         match verdict {

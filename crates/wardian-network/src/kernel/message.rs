@@ -259,6 +259,21 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewNeighbour(message), Mode::Replace)
     }
 
+    /// Whether that is said, and said for good.
+    pub(crate) fn has_neighbour(&mut self, link: u32, address: Ipv4Addr, mac: MacAddress) -> io::Result<bool> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let wanted = [
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
+            NeighbourAttribute::LinkLayerAddress(mac.bytes().to_vec()),
+        ];
+        Ok(self.dump(&RouteNetlinkMessage::GetNeighbour(message))?.into_iter().any(|m| {
+            let RouteNetlinkMessage::NewNeighbour(m) = m else { return false };
+            let is_there = m.header.ifindex == link && m.header.state == NeighbourState::Permanent;
+            is_there && wanted.iter().all(|attribute| m.attributes.contains(attribute))
+        }))
+    }
+
     /// Packets with `mark` are looked up in `table`; says whether the rule was missing.
     pub(crate) fn ensure_mark_rule(&mut self, mark: u32, table: u32) -> io::Result<bool> {
         let mut message = RuleMessage::default();

@@ -31,10 +31,11 @@ pub struct ClusterHost {
     pub space: Namespace,
     pub provider: Ipv4Addr,
     pub lab_address: Ipv4Addr,
+    pub lab: LabConfig,
     pub run_dir: PathBuf,
     pub network: Network,
     underlay: Option<Underlay>,
-    bridge: MacAddress,
+    pub bridge: MacAddress,
 }
 
 /// A namespace on a host, with all addresses on one hardware address.
@@ -52,12 +53,17 @@ pub fn wait<T>(work: impl Future<Output = T>) -> T {
 
 impl Cluster {
     pub fn new(hosts: u8, encapsulation: Encapsulation) -> Self {
+        Self::with_mtu(hosts, encapsulation, LabConfig::default().mtu)
+    }
+
+    /// With a lab network that takes packets of `mtu` bytes.
+    pub fn with_mtu(hosts: u8, encapsulation: Encapsulation, mtu: u16) -> Self {
         let (edges, environments) = (Vec::new(), Vec::new());
         let mut cluster = Self { fabric: Fabric::new(0), hosts: Vec::new(), edges, environments, encapsulation };
         for n in 0..hosts {
             let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
             let provider = Ipv4Addr::new(10, subnet, 0, number);
-            cluster.hosts.push(ClusterHost::new(&cluster.fabric, n, provider, encapsulation));
+            cluster.hosts.push(ClusterHost::new(&cluster.fabric, n, provider, encapsulation, mtu));
         }
         cluster
     }
@@ -72,7 +78,8 @@ impl Cluster {
 
     /// An environment with its real edge, and its first machine as a computer.
     pub fn environment(&mut self, host: usize, record: &EnvironmentRecord) -> Guest {
-        let (plan, network) = (environment(record, &LabConfig::default()), &self.hosts[host].network);
+        let (plan, network) = (environment(record, &self.hosts[host].lab), &self.hosts[host].network);
+        let edge = plan.edge.as_ref().unwrap();
         let tap = &plan.taps[0];
         wait(network.ensure(&plan)).unwrap();
         let file = wait(network.open_tap(&plan, &tap.machine)).unwrap();
@@ -82,7 +89,7 @@ impl Cluster {
         guest.space.run("ip link set eth0 up");
         guest.space.run(&format!("ip route add default via {}", plan.dhcp.server));
         let addresses = record.identities.values().map(|identity| identity.outside.address).collect();
-        self.environments.push((host, plan.edge.mac, addresses));
+        self.environments.push((host, edge.mac, addresses));
         guest
     }
 
@@ -139,19 +146,18 @@ impl Cluster {
 }
 
 impl ClusterHost {
-    fn new(fabric: &Fabric, n: u8, provider: Ipv4Addr, encapsulation: Encapsulation) -> Self {
+    fn new(fabric: &Fabric, n: u8, provider: Ipv4Addr, encapsulation: Encapsulation, mtu: u16) -> Self {
         let space = Namespace::new(fabric.folder.path().join(format!("host{n}")));
         fabric.plug(&space, &format!("h{n}"), provider);
         let run_dir = fabric.folder.path().join(format!("run{n}"));
         // The last free address of the lab network, and downwards.
         let lab_address = Ipv4Addr::new(10, 86, 255, 254 - n);
-        let mut plan = lab_plan(&LabConfig::default(), &[]);
-        plan.address = lab_address;
-        let network = NetworkConfig::new(&run_dir, "test", LabConfig::default());
+        let lab = LabConfig { host: Some(lab_address), mtu, ..LabConfig::default() };
+        let network = NetworkConfig::new(&run_dir, "test", lab.clone());
         let network = space.enter(|| Network::open(network).unwrap());
-        wait(network.ensure_lab(&plan)).unwrap();
-        let mut host =
-            Self { space, provider, lab_address, run_dir, network, underlay: None, bridge: MacAddress::local(0) };
+        wait(network.ensure_lab(&lab_plan(&lab, &[]))).unwrap();
+        let bridge = MacAddress::local(0);
+        let mut host = Self { space, provider, lab_address, lab, run_dir, network, underlay: None, bridge };
         host.reopen(encapsulation).unwrap();
         host
     }

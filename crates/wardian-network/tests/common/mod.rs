@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod fabric;
+pub mod stretch;
 pub mod talk;
 
 use std::{

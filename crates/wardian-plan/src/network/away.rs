@@ -1,8 +1,8 @@
 //! The rules of a part whose edge is on another host: the gateway answers here as everywhere, and what its machines send outwards
 //! it sends on to the gateway that has the edge. The fence is there, and only there.
 //!
-//! Nothing comes back by this way: the other gateway sends answers to the machine itself. So no connection is known here, and
-//! none is asked about.
+//! Nothing comes back by this way but what the packet filter itself says of a packet that is too large to be carried: the other
+//! gateway sends answers to the machine itself. So no connection is known here, and none is asked about.
 
 use wardian_model::environment::EnvironmentRecord;
 
@@ -29,6 +29,10 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
             "filter hook forward priority filter; policy drop",
             &rules![
                 format!("iifname \"{BRIDGE}\" oifname \"{TRANSIT}\" ip saddr @private accept"),
+                format!(
+                    "iifname \"{TRANSIT}\" oifname \"{BRIDGE}\" ip daddr @private \
+                     icmp type destination-unreachable icmp code frag-needed accept"
+                ),
                 "counter name fence_inside drop",
             ],
         );
