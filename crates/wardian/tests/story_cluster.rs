@@ -220,3 +220,62 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
         cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
     }
 }
+
+/// Where a daemon is killed while it makes its part of a cut: before and after the others wait for it, and while it exchanges
+/// its machine.
+const STEPS: [&str; 5] =
+    ["live: successors wait", "live: paused", "live: saved", "live: a machine has handed over", "live: taken over"];
+
+#[test]
+fn story_a_cut_through_two_hosts_survives_a_kill_on_either() {
+    let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 1, false);
+    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
+    cluster.import_micro(a);
+    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
+    let path = cluster.host(a).write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
+    cluster.host(a).wardian(&["up", "--quiet", &path.to_string_lossy()]).ok();
+    let web = cluster.host(a).outside_address("store/web");
+
+    for killed in [a, b] {
+        for step in STEPS {
+            cluster.host_mut(killed).stop_daemon();
+            cluster.host_mut(killed).start_daemon(&[("WARDIAN_KILL_AT", step)]);
+            let asked = cluster.host(b - killed + a).begin(&["clone", "--quiet", "store", "copy"]);
+            assert!(cluster.host_mut(killed).daemon_dies_within(SLOW), "{killed} is not killed at {step:?}");
+            cluster.host_mut(killed).kill_daemon();
+            cluster.host_mut(killed).start_daemon(&[]);
+            let asked = asked.end(Duration::from_secs(180));
+            let phase = || {
+                let list = cluster.host(a).wardian(&["ls", "--json"]).json();
+                let all = list["environments"].as_array().unwrap().clone();
+                all.into_iter()
+                    .find(|e| e["name"] == "copy")
+                    .map(|e| e["phase"].as_str().unwrap_or_default().to_owned())
+            };
+            // It runs, or it is said that it doesn't and why; nothing in between.
+            let phase = wait::until("it is clear what becomes of the clone", Duration::from_secs(120), || {
+                phase().filter(|phase| phase == "running" || phase == "failed")
+            });
+            println!("host {killed} killed at {step:?}: the clone is {phase} ({})", asked.success());
+            // The source goes on, on both hosts, and its halves find each other.
+            wait::until("the source answers", SLOW, || {
+                let page = cluster.host(b).curl(&format!("http://{web}/cgi-bin/index.cgi"));
+                (page.success() && page.ok().matches("a fern").count() == 2).then_some(())
+            });
+            if phase == "running" {
+                let copy = cluster.host(a).outside_address("copy/web");
+                let page = cluster.host(a).curl(&format!("http://{copy}/cgi-bin/index.cgi")).ok();
+                assert_eq!(page.matches("a fern").count(), 2, "{step}: {page}");
+            }
+            cluster.host(a).wardian(&["rm", "copy"]).ok();
+            let processes = [cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len());
+            assert_eq!(processes, [1, 1], "{step}: somebody runs twice, or not at all");
+        }
+    }
+    cluster.host(a).wardian(&["rm", "store"]).ok();
+    for (at, before) in [a, b].into_iter().zip(&before) {
+        wait::until("nothing is left", SLOW, || cluster.host(at).inventory().count("/layers/").eq(&0).then_some(()));
+        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
+    }
+}

@@ -3,6 +3,9 @@
 //! Each host cuts its own machines and writes down how far it is. No machine goes on before all stand: what one has sent after
 //! the cut none has received before it. Nothing else has to be decided together; source and successor are of the same moment, so a
 //! host that fails lets its sources go on, and the cut as a whole fails. The host of the edge concludes it.
+//!
+//! A part is begun once. A daemon that finds that it has begun one before it was killed can't make it again, for the others may
+//! have had their moment: it says that there will be none.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,8 +24,8 @@ use crate::{records::At, refusal::problem, shared::Shared};
 
 /// How long a host waits until all are prepared; machines run meanwhile.
 const PREPARED: Duration = Duration::from_secs(60);
-/// How long machines may stand until those of all hosts do.
-const STOPPED: Duration = Duration::from_secs(3);
+/// How long machines may stand until those of all hosts do. Usually it is a few milliseconds.
+const STOPPED: Duration = Duration::from_secs(1);
 /// How long a host waits until all are done; machines run again.
 const OVER: Duration = Duration::from_secs(60);
 
@@ -107,10 +110,14 @@ impl<'a> Together<'a> {
             return Err(Problem::new("the cut was given up by another host"));
         };
         let part = CutPartRecord { cut: self.cut, host: own.clone(), stage };
-        let transaction = Transaction::new()
-            .unchanged(CutRecord::key_of(self.cut), revision)
-            .put_json(part.key(), &part)
-            .map_err(failed)?;
+        let key = part.key();
+        if part.stage == CutStage::Prepared && records.get::<CutPartRecord>(&key).await.map_err(failed)?.is_some() {
+            return Err(
+                Problem::new(format!("the daemon of host {own} ended while the cut was made")).hint("ask for it again")
+            );
+        }
+        let transaction =
+            Transaction::new().unchanged(CutRecord::key_of(self.cut), revision).put_json(key, &part).map_err(failed)?;
         match records.store().commit(transaction).await.map_err(failed)? {
             Outcome::Committed(_) => Ok(()),
             Outcome::Conflict { .. } => Err(Problem::new("the cut was given up by another host")),
