@@ -33,7 +33,8 @@ pub(crate) struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The outer end is up afterwards, as a port of `master` where there is one; gives the inner end, which stays down if it was.
+    /// The outer end is up afterwards as a port of `master`. Without, it stays down if it was: up to where the packet filter is
+    /// put there, this host itself would hear what machines say. Gives the inner end, which stays down if it was.
     pub(crate) fn ensure(
         &self,
         pair: &Pair<'_>,
@@ -77,7 +78,7 @@ impl Pairs<'_> {
             mtu: Some(pair.mtu).filter(|m| outer.mtu != u32::from(*m)),
             master: master.filter(|_| outer.master != master),
             alias: Some(alias).filter(|a| outer.alias.as_ref() != Some(a)),
-            up: !outer.up,
+            up: master.is_some() && !outer.up,
         };
         if !change.is_empty() {
             daemon.change_link(outer.index, change).map_err(doing())?;

@@ -234,7 +234,7 @@ fn a_machine_away_from_the_edge_can_be_nobody_but_itself() {
         builder.write(&mut frame, b"who am I?").unwrap();
         frame
     };
-    let heard = web.space.start("tcpdump -n -l -U -i eth0 udp port 9");
+    let heard = web.space.start("tcpdump --immediate-mode -n -l -U -i eth0 udp port 9");
     std::thread::sleep(std::time::Duration::from_millis(500));
     let count =
         |counter: &str| common::packets(&all.inside(1, 1, &format!("nft list counter bridge wardian {counter}")));
@@ -350,15 +350,33 @@ fn what_is_half_gone_is_seen_and_repaired() {
 fn what_a_gateway_says_to_all_stays_on_its_host() {
     let mut all = Stretched::new(2, Encapsulation::Nvgre);
     all.up(shop(1, "open", ["a", "b", "b"]));
-    let heard = all.guest(1, "db").space.start("tcpdump -n -l -U -e -i eth0 udp port 68");
+    let heard = all.guest(1, "db").space.start("tcpdump --immediate-mode -n -l -U -e -i eth0 udp port 68");
     std::thread::sleep(std::time::Duration::from_millis(500));
     // Asked for an answer to all.
     let client = format!("busybox udhcpc -i eth0 -B -q -n -f -t 8 -T 1 -O mtu -s {}", all.client().display());
     for machine in ["web", "cache"] {
         assert!(all.guest(1, machine).space.run(&client).contains("serverid=192.168.23.254"));
     }
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let heard = heard.stop();
     let answers: Vec<_> = heard.lines().filter(|line| line.contains("192.168.23.254.67 >")).collect();
     // To the machine on the same host alone: an offer and an acknowledgement.
     assert_eq!(answers.len(), 2, "{heard}");
+}
+
+#[test]
+fn a_host_hears_nothing_of_machines_before_its_filter_does() {
+    let mut all = Stretched::new(2, Encapsulation::Nvgre);
+    all.records.insert(1, shop(1, "open", ["a", "b", "b"]));
+    let (plan, at) = (all.plan(1, 1), all.host(1));
+    let are_up = || ["wu1", "wt1"].map(|link| at.space.run(&format!("ip link show {link}")).contains(",UP"));
+    wait(at.network.ensure(&plan)).unwrap();
+    assert_eq!(are_up(), [false, false]);
+    assert!(!wait(at.network.observe(&plan)).unwrap().is_complete());
+    let uplink = plan.uplink.as_ref().unwrap();
+    assert_eq!(wait(at.underlay().connect(uplink)).unwrap().iter().collect::<Vec<_>>(), ["took wu1 up", "took wt1 up"]);
+    assert_eq!(are_up(), [true, true]);
+    assert!(wait(at.network.observe(&plan)).unwrap().is_complete());
+    assert!(wait(at.network.ensure(&plan)).unwrap().is_empty());
+    assert!(wait(at.underlay().connect(uplink)).unwrap().is_empty());
 }

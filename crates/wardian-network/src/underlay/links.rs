@@ -99,6 +99,18 @@ pub(super) fn ensure(bridge: &str, owner: &str, changes: &mut Changes) -> Result
     Ok((port.index, mac))
 }
 
+/// Takes a link up.
+pub(super) fn take_up(name: &str, changes: &mut Changes) -> Result<(), UnderlayError> {
+    let doing = || NetworkError::kernel(format!("take {name} up"));
+    let mut netlink = netlink()?;
+    let link = netlink.link(name).and_then(|link| link.ok_or_else(gone)).map_err(doing())?;
+    if !link.up {
+        netlink.change_link(link.index, LinkChange { up: true, ..LinkChange::default() }).map_err(doing())?;
+        changes.note(format!("took {name} up"));
+    }
+    Ok(())
+}
+
 /// Removes the uplink, and nothing that is somebody else's.
 pub(super) fn remove(owner: &str) -> Result<(), UnderlayError> {
     let mut netlink = netlink()?;

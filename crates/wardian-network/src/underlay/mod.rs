@@ -164,12 +164,12 @@ impl Underlay {
         .await
     }
 
-    /// Connects the switch of an environment's part, and its way to the edge where that is on another host. Can be repeated
-    /// at any time.
+    /// Connects the switch of an environment's part, and its way to the edge where that is on another host. Their outer ends are
+    /// taken up, now that the filter is there. Can be repeated at any time; says what had to be done at the links.
     ///
     /// # Errors
     /// When there is no such device, or the kernel refuses.
-    pub async fn connect(&self, plan: &UplinkPlan) -> Result<(), UnderlayError> {
+    pub async fn connect(&self, plan: &UplinkPlan) -> Result<Changes, UnderlayError> {
         let uplink = |device: &str| Uplink {
             vsid: plan.vsid,
             domain: plan.vsid.number() - Vsid::FIRST.number(),
@@ -181,8 +181,14 @@ impl Underlay {
         };
         let (first, beside) = (uplink(&plan.outer), plan.transit.as_ref().map(|transit| uplink(&transit.outer)));
         self.work("connect a switch to other hosts", move |state| {
+            let mut changes = Changes::default();
             state.filter.connect(&first)?;
-            Ok(beside.map_or(Ok(()), |beside| state.filter.connect_beside(&beside))?)
+            links::take_up(&first.device, &mut changes)?;
+            if let Some(beside) = beside {
+                state.filter.connect_beside(&beside)?;
+                links::take_up(&beside.device, &mut changes)?;
+            }
+            Ok(changes)
         })
         .await
     }

@@ -106,8 +106,8 @@ impl Stretched {
         for host in self.parts(n) {
             let (plan, at) = (self.plan(n, host), &self.cluster.hosts[host]);
             let changes = wait(at.network.ensure(&plan)).unwrap();
-            wait(at.underlay().connect(plan.uplink.as_ref().unwrap())).unwrap();
-            all.extend(changes.iter().map(|change| format!("{}: {change}", name(host))));
+            let connected = wait(at.underlay().connect(plan.uplink.as_ref().unwrap())).unwrap();
+            all.extend(changes.iter().chain(connected.iter()).map(|change| format!("{}: {change}", name(host))));
         }
         self.know();
         all

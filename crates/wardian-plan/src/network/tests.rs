@@ -128,6 +128,56 @@ fn rules_without_isolation() {
     insta::assert_snapshot!("rules_bare", plan.nftables);
 }
 
+/// `store` on host a, with its second machine on host b.
+fn stretched(fence: &str) -> EnvironmentRecord {
+    let mut record = store(fence);
+    record.host = Some("a".parse().unwrap());
+    let elsewhere = [("m1".parse().unwrap(), "b".parse().unwrap())];
+    record.stretch = Some(wardian_model::environment::Stretch { elsewhere: elsewhere.into() });
+    record
+}
+
+fn part_on(record: &EnvironmentRecord, host: &str) -> NetworkPlan {
+    part(record, &LabConfig::default(), Some(&host.parse().unwrap()))
+}
+
+#[test]
+fn the_plan_of_a_part_away_from_the_edge() {
+    let plan = part_on(&stretched("out-only"), "b");
+    nft_check(&plan.nftables).unwrap();
+    insta::assert_snapshot!("rules_away", plan.nftables);
+    insta::assert_json_snapshot!("plan_away", NetworkPlan { nftables: String::new(), ..plan });
+}
+
+#[test]
+fn the_fence_is_where_the_edge_is_and_nowhere_else() {
+    let rules = |fence, host| part_on(&stretched(fence), host).nftables;
+    for fence in ["open", "out-only", "sealed"] {
+        nft_check(&rules(fence, "a")).unwrap();
+        assert_eq!(rules(fence, "b"), rules("open", "b"));
+        // But for machines that are elsewhere, and the port to them, all is as on one host.
+        let whole = environment(&store(fence), &LabConfig::default()).nftables;
+        let inet = |text: &str| text.split_once("table bridge wardian").unwrap().0.to_owned();
+        assert_eq!(inet(&rules(fence, "a")), inet(&whole));
+    }
+}
+
+#[test]
+fn parts_are_told_apart_by_their_machines_and_their_way_out_alone() {
+    let record = stretched("open");
+    let (home, away) = (part_on(&record, "a"), part_on(&record, "b"));
+    let machines = |plan: &NetworkPlan| plan.taps.iter().map(|tap| tap.machine.to_string()).collect::<Vec<_>>();
+    assert_eq!((machines(&home), machines(&away)), (vec!["m0".to_owned()], vec!["m1".to_owned()]));
+    assert_eq!(environment(&record, &LabConfig::default()), home);
+    assert!(home.edge.is_some() && away.edge.is_none());
+    let (near, far) = (home.uplink.unwrap(), away.uplink.unwrap());
+    assert!(near.transit.is_none() && far.transit.is_some());
+    assert_eq!(UplinkPlan { transit: None, ..far }, near);
+    assert_eq!((&home.bridge, &home.dhcp, &home.dns), (&away.bridge, &away.dhcp, &away.dns));
+    // Who is whole on one host has no way to others.
+    assert_eq!(environment(&store("open"), &LabConfig::default()).uplink, None);
+}
+
 #[test]
 fn machines_without_an_address_of_their_own_are_not_on_the_lab_network() {
     let addresses = |gateway: &str| {
@@ -331,6 +381,23 @@ proptest! {
             own.extend([identity.inside.address, identity.outside.address]);
         }
         prop_assert!(addresses_in(&text).is_subset(&own), "{text}");
+    }
+
+    #[test]
+    fn a_part_away_knows_no_public_address_and_pins_its_own_machines_alone(mut record in any_record(), far in any::<u16>()) {
+        record.host = Some("a".parse().unwrap());
+        let names = record.identities.keys().enumerate().filter(|(n, _)| far & 1 << n != 0);
+        let elsewhere = names.map(|(_, name)| (name.clone(), "b".parse().unwrap())).collect();
+        record.stretch = Some(wardian_model::environment::Stretch { elsewhere });
+        let parts = ["a", "b"].map(|host| part_on(&record, host));
+        prop_assert_eq!(parts[0].taps.len() + parts[1].taps.len(), record.identities.len());
+        let text = &parts[1].nftables;
+        prop_assert_eq!(nft_check(text), Ok(()));
+        prop_assert!(!text.contains("\"edge\""), "{}", text);
+        let public = record.identities.values().map(|identity| identity.outside.address).collect();
+        prop_assert!(addresses_in(text).is_disjoint(&public), "{}", text);
+        let pinned = |tap: &TapPlan| text.contains(&format!("\"{}\" . {} . {}", tap.name, tap.mac, tap.address));
+        prop_assert!(parts[1].taps.iter().all(pinned) && !parts[0].taps.iter().any(pinned), "{}", text);
     }
 
     #[test]
