@@ -1,9 +1,9 @@
 //! A host: opened, then run until told to stop.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use wardian_machine as machine;
-use wardian_network::{Network, NetworkConfig, NetworkError, UnderlayError};
+use wardian_network::{Network, NetworkConfig, NetworkError, UnderlayError, underlay};
 use wardian_store::{Reserved, SqliteStore, Store};
 use wardian_vault::{Vault, VaultError};
 
@@ -55,6 +55,15 @@ impl Ground {
             return Err(OpenError::Moved { marker: self.paths.moved() });
         }
         Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
+    }
+
+    /// That this host has that address on the physical network, where other hosts can be reached.
+    ///
+    /// # Errors
+    /// When it is on no device, or on the wrong one.
+    pub async fn check_provider(&self, provider: Ipv4Addr, lab_bridge: &str) -> Result<(), OpenError> {
+        underlay::check_provider(provider, lab_bridge).await?;
+        Ok(())
     }
 
     /// Whether this host has records of its own that no cluster has taken over.
