@@ -79,6 +79,9 @@ _wardian() {
             wardian,openapi)
                 cmd="wardian__subcmd__openapi"
                 ;;
+            wardian,plan)
+                cmd="wardian__subcmd__plan"
+                ;;
             wardian,restore)
                 cmd="wardian__subcmd__restore"
                 ;;
@@ -169,6 +172,9 @@ _wardian() {
             wardian__subcmd__help,openapi)
                 cmd="wardian__subcmd__help__subcmd__openapi"
                 ;;
+            wardian__subcmd__help,plan)
+                cmd="wardian__subcmd__help__subcmd__plan"
+                ;;
             wardian__subcmd__help,restore)
                 cmd="wardian__subcmd__help__subcmd__restore"
                 ;;
@@ -196,6 +202,12 @@ _wardian() {
             wardian__subcmd__help__subcmd__host,check)
                 cmd="wardian__subcmd__help__subcmd__host__subcmd__check"
                 ;;
+            wardian__subcmd__help__subcmd__host,join)
+                cmd="wardian__subcmd__help__subcmd__host__subcmd__join"
+                ;;
+            wardian__subcmd__help__subcmd__host,ls)
+                cmd="wardian__subcmd__help__subcmd__host__subcmd__ls"
+                ;;
             wardian__subcmd__help__subcmd__image,import)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__import"
                 ;;
@@ -204,6 +216,9 @@ _wardian() {
                 ;;
             wardian__subcmd__help__subcmd__image,rm)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__rm"
+                ;;
+            wardian__subcmd__help__subcmd__plan,place)
+                cmd="wardian__subcmd__help__subcmd__plan__subcmd__place"
                 ;;
             wardian__subcmd__help__subcmd__snapshot,create)
                 cmd="wardian__subcmd__help__subcmd__snapshot__subcmd__create"
@@ -220,11 +235,23 @@ _wardian() {
             wardian__subcmd__host,help)
                 cmd="wardian__subcmd__host__subcmd__help"
                 ;;
+            wardian__subcmd__host,join)
+                cmd="wardian__subcmd__host__subcmd__join"
+                ;;
+            wardian__subcmd__host,ls)
+                cmd="wardian__subcmd__host__subcmd__ls"
+                ;;
             wardian__subcmd__host__subcmd__help,check)
                 cmd="wardian__subcmd__host__subcmd__help__subcmd__check"
                 ;;
             wardian__subcmd__host__subcmd__help,help)
                 cmd="wardian__subcmd__host__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__host__subcmd__help,join)
+                cmd="wardian__subcmd__host__subcmd__help__subcmd__join"
+                ;;
+            wardian__subcmd__host__subcmd__help,ls)
+                cmd="wardian__subcmd__host__subcmd__help__subcmd__ls"
                 ;;
             wardian__subcmd__image,help)
                 cmd="wardian__subcmd__image__subcmd__help"
@@ -249,6 +276,18 @@ _wardian() {
                 ;;
             wardian__subcmd__image__subcmd__help,rm)
                 cmd="wardian__subcmd__image__subcmd__help__subcmd__rm"
+                ;;
+            wardian__subcmd__plan,help)
+                cmd="wardian__subcmd__plan__subcmd__help"
+                ;;
+            wardian__subcmd__plan,place)
+                cmd="wardian__subcmd__plan__subcmd__place"
+                ;;
+            wardian__subcmd__plan__subcmd__help,help)
+                cmd="wardian__subcmd__plan__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__plan__subcmd__help,place)
+                cmd="wardian__subcmd__plan__subcmd__help__subcmd__place"
                 ;;
             wardian__subcmd__snapshot,create)
                 cmd="wardian__subcmd__snapshot__subcmd__create"
@@ -281,7 +320,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,7 +700,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -899,7 +938,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__host)
-            opts="check"
+            opts="check ls join"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -913,6 +952,34 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__host__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__host__subcmd__join)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__host__subcmd__ls)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1013,6 +1080,34 @@ _wardian() {
         wardian__subcmd__help__subcmd__openapi)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__plan)
+            opts="place"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__plan__subcmd__place)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1179,7 +1274,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__host)
-            opts="-q -v -h --json --host --quiet --verbose --help check help"
+            opts="-q -v -h --json --host --quiet --verbose --help check ls join help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1215,7 +1310,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__host__subcmd__help)
-            opts="check help"
+            opts="check ls join help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1249,6 +1344,70 @@ _wardian() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__help__subcmd__join)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__help__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__join)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__ls)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1475,6 +1634,88 @@ _wardian() {
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan)
+            opts="-q -v -h --json --host --quiet --verbose --help place help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help)
+            opts="place help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help__subcmd__place)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__place)
+            opts="-q -v -h --name --explain --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

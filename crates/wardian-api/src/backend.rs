@@ -25,7 +25,7 @@ use wardian_model::{
 pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind};
 pub use wardian_plan::alias::AliasConfig;
 
-use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
+use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport, JoinReport};
 
 impl From<RefusalKind> for ErrorKind {
     fn from(kind: RefusalKind) -> Self {
@@ -155,6 +155,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The hosts of the cluster, by name; none where this host is alone.
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal>;
+
+    /// Brings this host into the cluster that its configuration names by now. Once this has returned, the daemon starts
+    /// again; machines run on.
+    ///
+    /// Refuses `Conflict` when it is in one already or something is in the way, `Invalid` for a configuration that isn't
+    /// right, `Unavailable` when the cluster's store does not answer. Nothing has changed then.
+    async fn join(&self) -> Result<JoinReport, Refusal>;
 
     /// Makes environments from one and the same cut through their source; one result for each name, in order.
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;

@@ -87,6 +87,8 @@ fn every_route() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/v1/images", json!({ "name": "new", "path": "/disk" })),
         (Method::DELETE, "/v1/images/micro", Value::Null),
         (Method::GET, "/v1/host", Value::Null),
+        (Method::GET, "/v1/hosts", Value::Null),
+        (Method::POST, "/v1/host/join", Value::Null),
         (Method::GET, "/v1/info", Value::Null),
     ]
 }

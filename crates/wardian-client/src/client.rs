@@ -11,8 +11,8 @@ use wardian_api::{
         AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
         EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
         Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport, HostSummary,
-        Image, ImageList, ImportProgress, ImportRequest, Operation, OperationList, Placement, RestoreRequest,
-        SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
+        Image, ImageList, ImportProgress, ImportRequest, JoinReport, Operation, OperationList, Placement,
+        RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
     },
 };
 
@@ -115,6 +115,15 @@ impl Client {
     pub async fn hosts(&self) -> Result<Vec<HostSummary>, ClientError> {
         let list: HostList = self.transport.ask(Method::GET, "/v1/hosts", NOTHING).await?;
         Ok(list.hosts)
+    }
+
+    /// Brings the host into the cluster that its configuration names by now. Its daemon starts again afterwards:
+    /// [`hosts`](Self::hosts) of another client tells when it is there.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. Nothing has changed then.
+    pub async fn join(&self) -> Result<JoinReport, ClientError> {
+        self.transport.ask(Method::POST, "/v1/host/join", NOTHING).await
     }
 
     /// Starts the machines of an environment.

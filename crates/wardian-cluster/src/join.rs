@@ -31,6 +31,14 @@ pub async fn join(store: Arc<dyn Store>, me: &Newcomer) -> Result<Member, JoinEr
     }
 }
 
+/// What [`join`] would make of the host now: the cluster, and its record there. Writes nothing, and is no promise.
+///
+/// # Errors
+/// As those of [`join`].
+pub async fn check_join(store: &dyn Store, me: &Newcomer) -> Result<(ClusterRecord, HostRecord), JoinError> {
+    Seen::read(store, me).await?.judge(me)
+}
+
 /// What the store has that concerns a newcomer.
 ///
 /// The cluster's record is read first and every join puts it again. So a join that meets it unchanged has met all hosts

@@ -5,7 +5,8 @@
 //! * [`join`]: a host comes in, if it is configured like the others, and gets its address on the lab network;
 //! * [`Member`]: from then on it shows that it is there, and stands for leader ([`Standing`] says how it stands);
 //! * [`hosts`]: who belongs to the cluster, who of them is there, who leads;
-//! * [`move_records`]: what a host brings along that was alone until then.
+//! * [`move_records`]: what a host brings along that was alone until then;
+//! * [`check_join`] and [`check_records`]: the same two without a trace, for who asks before.
 //!
 //! # Who writes what
 //!
@@ -38,9 +39,9 @@ pub mod tenure;
 
 pub use clock::BootClock;
 pub use error::{Difference, JoinError};
-pub use join::join;
+pub use join::{check_join, join};
 pub use member::{Member, RETRY};
-pub use moving::{Collision, Collisions, Kind, MoveError, Moved, move_records};
+pub use moving::{Collision, Collisions, Kind, Load, MoveError, Moved, check_records, move_records};
 pub use newcomer::{Newcomer, Settings};
 pub use present::{HostStanding, hosts};
 pub use standing::{Lead, Standing};

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use common::{faulty::Faulty, newcomer, open, settings};
 use proptest::prelude::*;
-use wardian_cluster::{JoinError, Newcomer, Settings, hosts, join};
+use wardian_cluster::{JoinError, Newcomer, Settings, check_join, hosts, join};
 use wardian_model::{
     claim::{ClaimRecord, Claimed, Owner},
     cluster::{ClusterRecord, HostRecord},
@@ -23,7 +23,9 @@ fn memory() -> Arc<dyn Store> {
 
 async fn refused(store: &Arc<dyn Store>, me: &Newcomer) -> JoinError {
     let before = store.list("").await.unwrap();
+    let foreseen = check_join(&**store, me).await.unwrap_err();
     let error = join(Arc::clone(store), me).await.unwrap_err();
+    assert_eq!(foreseen.to_string(), error.to_string());
     assert_eq!(store.list("").await.unwrap(), before, "who is refused writes nothing");
     error
 }
@@ -43,8 +45,12 @@ async fn the_first_host_founds_the_cluster_and_hosts_get_addresses_from_the_end(
     let store = memory();
     let first = join(Arc::clone(&store), &newcomer(1)).await.unwrap();
     assert!(claim(&*store, Ipv4Addr::new(10, 86, 0, 253)).await);
+    let before = store.list("").await.unwrap();
+    let (cluster, host) = check_join(&*store, &newcomer(2)).await.unwrap();
+    assert_eq!(store.list("").await.unwrap(), before, "who only looks writes nothing");
     let second = join(Arc::clone(&store), &newcomer(2)).await.unwrap();
     assert_eq!(first.cluster(), second.cluster());
+    assert_eq!((&cluster, host.lab_address), (second.cluster(), second.host().lab_address));
     assert_eq!(first.cluster().lab, settings().lab);
     assert_eq!(first.host().lab_address, Ipv4Addr::new(10, 86, 0, 254));
     assert_eq!(second.host().lab_address, Ipv4Addr::new(10, 86, 0, 252));

@@ -2,12 +2,12 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use common::{faulty::Faulty, newcomer, open};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use wardian_cluster::{Kind, MoveError, Moved, join, move_records};
+use wardian_cluster::{Kind, Load, MoveError, Moved, check_records, join, move_records};
 use wardian_model::name::HostName;
 use wardian_store::{MemoryStore, Store, Transaction};
 use wardian_testkit::etcd::Etcd;
@@ -138,6 +138,25 @@ async fn what_is_there_already_is_told_before_anything_is_written() {
     );
     assert!(error.hint().contains("wardian clone"), "{}", error.hint());
     assert_eq!(to.list("").await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_look_before_tells_what_will_move_and_writes_nothing() {
+    let (from, to) = (single(2).await, memory());
+    let free = Ipv4Addr::new(10, 86, 0, 254);
+    let load = check_records(&*from, &*to, &host(), free).await.unwrap();
+    assert_eq!(load, Load { environments: 2, machines: 2, images: 1, snapshots: 2 });
+    assert!(contents(&*to).await.is_empty());
+
+    let error = check_records(&*from, &*to, &host(), Ipv4Addr::new(10, 86, 0, 2)).await.unwrap_err();
+    let told = error.to_string();
+    assert_eq!(told, "the cluster already has claim address/10.86.0.2 (of e-2)");
+
+    environment(&*to, "e-1", 9).await;
+    let before = contents(&*to).await;
+    let error = check_records(&*from, &*to, &host(), free).await.unwrap_err();
+    assert!(matches!(&error, MoveError::Collisions(all) if all.all()[0].kind == Kind::Environment), "{error}");
+    assert_eq!(contents(&*to).await, before);
 }
 
 #[tokio::test]

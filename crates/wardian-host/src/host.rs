@@ -1,16 +1,16 @@
 //! A host: opened, then run until told to stop.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use wardian_machine as machine;
-use wardian_network::{Network, NetworkConfig, NetworkError, UnderlayError};
+use wardian_network::{Network, NetworkConfig, NetworkError, UnderlayError, underlay};
 use wardian_store::{Reserved, SqliteStore, Store};
 use wardian_vault::{Vault, VaultError};
 
 use crate::{
     aliases, collector,
     config::HostConfig,
-    fabric, lab, memories,
+    fabric, fault, lab, memories,
     paths::Paths,
     records::Records,
     requests::images,
@@ -57,10 +57,26 @@ impl Ground {
         Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
     }
 
-    /// Whether this host has records of its own that no cluster has taken over.
-    #[must_use]
-    pub fn has_own_records(&self) -> bool {
-        self.paths.records().exists() && !self.paths.moved().exists()
+    /// That this host has that address on the physical network, where other hosts can be reached.
+    ///
+    /// # Errors
+    /// When it is on no device, or on the wrong one.
+    pub async fn check_provider(&self, provider: Ipv4Addr, lab_bridge: &str) -> Result<(), OpenError> {
+        underlay::check_provider(provider, lab_bridge).await?;
+        Ok(())
+    }
+
+    /// The records of this host alone, if it has any that no cluster has taken over: for a host that has just come into
+    /// one.
+    ///
+    /// # Errors
+    /// When they can't be opened.
+    pub async fn records_to_bring(&self) -> Result<Option<Arc<dyn Store>>, OpenError> {
+        if !self.paths.records().exists() || self.paths.moved().exists() {
+            return Ok(None);
+        }
+        fault::point("join: in the cluster");
+        self.own_records().await.map(Some)
     }
 
     /// Puts them away: they are in the records of a cluster from now on, and a daemon that opened them again would run
@@ -69,12 +85,15 @@ impl Ground {
     /// # Errors
     /// When that can't be written down.
     pub fn give_up_own_records(&self) -> std::io::Result<()> {
+        fault::point("join: records copied");
         let marker = self.paths.moved();
         let temporary = marker.with_extension("new");
         std::fs::write(&temporary, "the records of this host are in its cluster's etcd\n")?;
         std::fs::File::open(&temporary)?.sync_all()?;
         std::fs::rename(&temporary, &marker)?;
-        std::fs::File::open(self.paths.state())?.sync_all()
+        std::fs::File::open(self.paths.state())?.sync_all()?;
+        fault::point("join: records given up");
+        Ok(())
     }
 }
 

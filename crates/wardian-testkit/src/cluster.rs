@@ -13,6 +13,8 @@ use crate::{
 pub struct TestCluster {
     /// Before the etcd: daemons end while their store is still there.
     hosts: Vec<TestHost>,
+    /// Each host's configuration as one of the cluster.
+    configurations: Vec<String>,
     etcd: EtcdCluster,
     certificates: Option<Certificates>,
     binary: PathBuf,
@@ -31,7 +33,7 @@ impl TestCluster {
         for subnet in [1, 2] {
             etcd.add_subnet(subnet);
         }
-        Self { hosts: Vec::new(), etcd, certificates, binary: binary.into() }
+        Self { hosts: Vec::new(), configurations: Vec::new(), etcd, certificates, binary: binary.into() }
     }
 
     /// Adds a host in one of the two physical subnets (1 or 2), with its configuration; its daemon doesn't run yet.
@@ -44,13 +46,32 @@ impl TestCluster {
         let host = TestHost::without_daemon(&self.binary);
         let address = self.etcd.attach(&host.namespace(), subnet, number);
         self.hosts.push(host);
-        let text = self.configuration(name, address, number);
+        let text = self.section(name, address, number);
         self.hosts[number].configure(&text);
+        self.configurations.push(text);
         number
     }
 
+    /// Adds a host and starts its daemon with a configuration that says nothing of a cluster.
+    ///
+    /// # Panics
+    /// When it doesn't come up.
+    #[track_caller]
+    pub fn start_alone(&mut self, name: &str, subnet: u8) -> usize {
+        let number = self.add_host(name, subnet);
+        self.hosts[number].configure("");
+        self.hosts[number].start_daemon(&[]);
+        number
+    }
+
+    /// The configuration that makes a host one of the cluster, for [`TestHost::configure`].
+    #[must_use]
+    pub fn configuration(&self, number: usize) -> &str {
+        &self.configurations[number]
+    }
+
     /// `[cluster]` of a host.
-    fn configuration(&self, name: &str, address: Ipv4Addr, number: usize) -> String {
+    fn section(&self, name: &str, address: Ipv4Addr, number: usize) -> String {
         let certificates = self.certificates.as_ref().map_or_else(String::new, |certificates| {
             let identity = certificates.host(&format!("host-{number}"), &address.to_string());
             let [ca, certificate, key] = [certificates.ca(), identity.certificate, identity.key];

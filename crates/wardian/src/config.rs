@@ -83,7 +83,8 @@ unknown keys are errors:
 
 A flag wins over the file.";
 
-const DEFAULT_FILE: &str = "/etc/wardian/wardian.toml";
+/// Where the configuration is unless a flag says otherwise.
+pub(crate) const DEFAULT_FILE: &str = "/etc/wardian/wardian.toml";
 
 /// The daemon's configuration. All paths are absolute, except a QEMU that is looked up in `PATH`.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
 mod cluster;
+mod joining;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,7 +26,11 @@ use wardian_host::{Ground, Host, HostConfig, OpenError, update::Updater};
 use wardian_model::host;
 use wardian_plan::network::LabConfig;
 
-use crate::config::{Accelerator, Config};
+use crate::{
+    cli::args,
+    config::{Accelerator, Config},
+};
+use joining::Alone;
 
 /// Ports for exposures that name none: the range Kubernetes made known for the same purpose.
 const PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
@@ -33,11 +38,20 @@ const PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 /// Only root, and the group that may use it, reach the socket.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Runs until it is told to stop.
+/// Why a daemon has ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It has to be started again, to come into a cluster.
+    Again,
+}
+
+/// Runs until it is told to stop, or to start again.
 ///
 /// # Errors
 /// When it can't start.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(flags: &args::Daemon, config: Config) -> anyhow::Result<Ended> {
     let group = socket_group(&config)?;
     std::fs::create_dir_all(&config.run_directory)
         .with_context(|| format!("can't make the run directory {}", config.run_directory.display()))?;
@@ -45,7 +59,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = listen(&config, group).await?;
     let told = host_config(&config)?;
     let ground = Ground::prepare(&told).await.map_err(explain)?;
-    let joined = match &config.cluster {
+    let mut joined = match &config.cluster {
         Some(cluster) => Some(cluster::enter(cluster, &told, &ground).await?),
         None => None,
     };
@@ -53,21 +67,25 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         Some(joined) => (joined.store.clone(), as_member(told, joined)),
         None => (ground.own_records().await.map_err(explain)?, told),
     };
-    let host = Host::open(told, ground, store).await.map_err(explain)?;
-    let stop = CancellationToken::new();
+    let host = Host::open(told, ground, store.clone()).await.map_err(explain)?;
+    let (stop, again) = (CancellationToken::new(), CancellationToken::new());
     let allowed = Allowed { gids: group.into_iter().collect(), ..Allowed::default() };
-    let backend = Arc::new(HostBackend::new(host.clone()));
-    let (router, peers) = match &joined {
+    let (router, peers) = match &mut joined {
         Some(joined) => {
+            let backend = Arc::new(HostBackend::new(host.clone()));
             let carrier = Carrier::new(Arc::new(HostWhereabouts::new(host.clone())), joined.trust.clone());
             let router = routes::cluster_router(backend, carrier, stop.clone());
-            let listener = joined.listen().await?;
             let files = peer::router(router.clone(), host.vault().clone());
-            (router, Some(peer::serve(listener, files, joined.trust.clone(), stop.clone())))
+            let peers = joined.listener.take().map(|l| peer::serve(l, files, joined.trust.clone(), stop.clone()));
+            (router, peers)
         }
-        None => (routes::router(backend, stop.clone()), None),
+        None => {
+            let alone = Alone { flags: flags.clone(), config: config.clone(), store, again: again.clone() };
+            (routes::router(Arc::new(HostBackend::alone(host.clone(), Arc::new(alone))), stop.clone()), None)
+        }
     };
     let api = server::serve_router(listener, router, allowed, stop.clone());
+    tokio::pin!(api);
     let among_others = async {
         match (&joined, peers) {
             (Some(joined), Some(peers)) => {
@@ -81,12 +99,18 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         notify_ready();
     };
     let outcome = tokio::select! {
-        ended = host.run(ready) => ended.map_err(explain),
-        () = api => Ok(()),
-        () = among_others => Ok(()),
-        () = told_to_stop() => Ok(()),
+        ended = host.run(ready) => ended.map_err(explain).map(|()| Ended::Stopped),
+        () = &mut api => Ok(Ended::Stopped),
+        () = among_others => Ok(Ended::Stopped),
+        () = told_to_stop() => Ok(Ended::Stopped),
+        () = again.cancelled() => Ok(Ended::Again),
     };
     stop.cancel();
+    if matches!(outcome, Ok(Ended::Again)) {
+        // Who asked for it is told first.
+        api.await;
+        tracing::info!("starts again, to come into its cluster");
+    }
     if let Some(joined) = &joined {
         joined.leave().await;
     }
@@ -117,8 +141,9 @@ async fn listen(config: &Config, group: Option<u32>) -> Result<UnixListener, Bin
     }
 }
 
+/// Also this process itself is another daemon: the one that it was before it started again.
 fn is_gone(pid: i32) -> bool {
-    pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+    Pid::from_raw(pid) == Pid::this() || pid > 0 && kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
 fn socket_group(config: &Config) -> anyhow::Result<Option<u32>> {

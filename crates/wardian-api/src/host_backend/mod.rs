@@ -4,7 +4,10 @@
 
 mod follow;
 mod guest;
+mod joining;
 mod whereabouts;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -30,9 +33,10 @@ use crate::{
         Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
         Placement, Refusal, UpOrder,
     },
-    wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
+    wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
 };
 
+pub use joining::Joining;
 pub use whereabouts::HostWhereabouts;
 
 /// The version of the interface.
@@ -41,13 +45,20 @@ const API_VERSION: u32 = 1;
 /// A host behind the API.
 pub struct HostBackend {
     host: Host,
+    joining: Option<Arc<dyn Joining>>,
 }
 
 impl HostBackend {
     /// Of this host.
     #[must_use]
     pub const fn new(host: Host) -> Self {
-        Self { host }
+        Self { host, joining: None }
+    }
+
+    /// Of this host, which is alone and may come into a cluster.
+    #[must_use]
+    pub const fn alone(host: Host, joining: Arc<dyn Joining>) -> Self {
+        Self { host, joining: Some(joining) }
     }
 
     async fn read(&self, order: &UpOrder) -> Result<CheckedFile, Refusal> {
@@ -74,6 +85,18 @@ impl Backend for HostBackend {
 
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
         self.host.hosts().await
+    }
+
+    async fn join(&self) -> Result<JoinReport, Refusal> {
+        let Some(joining) = &self.joining else {
+            let there = self.host.config().member.as_ref();
+            let name = there.map(|member| format!(", as {}", member.name)).unwrap_or_default();
+            return Err(Refusal::conflict(format!("this host is in a cluster already{name}"))
+                .hint("`wardian host ls` shows its hosts"));
+        };
+        let report = joining.check().await?;
+        joining.restart();
+        Ok(report)
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

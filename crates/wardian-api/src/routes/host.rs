@@ -1,9 +1,14 @@
 //! Routes of the host and its daemon.
 
-use axum::{Json, extract::State, http::header, response::IntoResponse};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 
 use super::{Shared, failure::Failure};
-use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary};
+use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary, JoinReport};
 
 /// What environments need of the host, and whether it is there
 #[utoipa::path(get, path = "/v1/host", tag = "host",
@@ -20,6 +25,16 @@ pub(super) async fn host_report(State(app): Shared) -> Result<Json<HostReport>, 
 pub(super) async fn list_hosts(State(app): Shared) -> Result<Json<HostList>, Failure> {
     let hosts = app.backend.hosts().await?;
     Ok(Json(HostList { hosts: hosts.into_iter().map(HostSummary::from).collect() }))
+}
+
+/// Bring this host into a cluster
+///
+/// Into the one that its configuration names by now. The daemon starts again as soon as it has answered, and answers
+/// again once it is there; machines run on. When anything is in the way, nothing happens.
+#[utoipa::path(post, path = "/v1/host/join", tag = "host",
+    responses((status = 202, body = JoinReport), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn join(State(app): Shared) -> Result<(StatusCode, Json<JoinReport>), Failure> {
+    Ok((StatusCode::ACCEPTED, Json(app.backend.join().await?)))
 }
 
 /// Who answers

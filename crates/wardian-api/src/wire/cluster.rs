@@ -68,6 +68,26 @@ impl HostPhase {
     }
 }
 
+/// What becomes of a host that comes into a cluster. Its daemon starts again as soon as this is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct JoinReport {
+    /// Its name there.
+    pub host: String,
+    /// The hosts that are there already, in the order of their names.
+    pub hosts: Vec<String>,
+    /// Its address on the lab network from then on, unless another host is faster.
+    pub lab_address: String,
+    /// How many environments it brings along.
+    pub environments: usize,
+    /// How many machines they have, running or not.
+    pub machines: usize,
+    /// How many images it brings along.
+    pub images: usize,
+    /// How many snapshots it brings along.
+    pub snapshots: usize,
+}
+
 /// Where an environment would go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

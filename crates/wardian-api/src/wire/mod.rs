@@ -26,7 +26,7 @@ pub mod percent;
 mod request;
 mod snapshot;
 
-pub use cluster::{HostList, HostPhase, HostSummary, Placement};
+pub use cluster::{HostList, HostPhase, HostSummary, JoinReport, Placement};
 pub use conflict::{Clash, ClashKind, Conflicts, Contender, Party};
 pub use content::{Content, ContentError};
 pub use environment::{

@@ -20,7 +20,7 @@ use wardian_api::{
         AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
         ImportState, Placement, Refusal, UpOrder,
     },
-    wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
+    wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
 };
 use wardian_model::{
     Timestamp,
@@ -204,6 +204,19 @@ impl Backend for Host {
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
         drop(self.0.ask()?);
         Ok(Vec::new())
+    }
+
+    async fn join(&self) -> Result<JoinReport, Refusal> {
+        let state = self.0.ask()?;
+        Ok(JoinReport {
+            host: "b".to_owned(),
+            hosts: vec!["a".to_owned()],
+            lab_address: "10.86.255.253".to_owned(),
+            environments: state.environments.len(),
+            machines: state.environments.values().map(|(_, machines)| machines.len()).sum(),
+            images: state.images.len(),
+            snapshots: state.snapshots.len(),
+        })
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -24,10 +24,14 @@ mod collision;
 mod kind;
 mod records;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use wardian_model::name::HostName;
-use wardian_store::{Entry, MAX_TRANSACTION_BYTES, Outcome, Store, Transaction};
+use wardian_model::{
+    claim::{ClaimRecord, Claimed, Owner},
+    name::HostName,
+    record::Record as _,
+};
+use wardian_store::{Entry, MAX_TRANSACTION_BYTES, Outcome, Revision, Store, Transaction};
 
 pub use collision::{Collision, Collisions, MoveError};
 pub use kind::Kind;
@@ -50,6 +54,19 @@ pub struct Moved {
     pub left: usize,
 }
 
+/// What a host would bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// How many environments.
+    pub environments: usize,
+    /// How many machines they have.
+    pub machines: usize,
+    /// How many images.
+    pub images: usize,
+    /// How many snapshots.
+    pub snapshots: usize,
+}
+
 /// Copies what the single host `host` has in its store `from` into the cluster's store `to`. Nobody may write to `from`
 /// meanwhile; it stays as it is.
 ///
@@ -57,6 +74,53 @@ pub struct Moved {
 /// When something of the same name is in the cluster already: nothing is written then, unless it got there while this
 /// was writing. When the store of either fails. In each case it can be run again.
 pub async fn move_records(from: &dyn Store, to: &dyn Store, host: &HostName) -> Result<Moved, MoveError> {
+    let (moving, there) = checked(from, to, host).await?;
+    let moved = moving.moved.iter().map(|(_, entry)| entry);
+    let missing: Vec<_> = moved.filter(|entry| !there.contains_key(&entry.key)).collect();
+    for batch in batches(&missing) {
+        copy(to, batch.to_vec(), &moving).await?;
+    }
+    Ok(Moved { copied: missing.len(), already: moving.moved.len() - missing.len(), left: moving.left })
+}
+
+/// What would be moved now, if nothing is in its way. Writes nothing, and is no promise. `lab_address` is what the host
+/// would get in the cluster: something of its own may have it until now.
+///
+/// # Errors
+/// As those of [`move_records`].
+pub async fn check_records(
+    from: &dyn Store,
+    to: &dyn Store,
+    host: &HostName,
+    lab_address: Ipv4Addr,
+) -> Result<Load, MoveError> {
+    let (moving, mut there) = checked(from, to, host).await?;
+    let claim = ClaimRecord { of: Claimed::Address(lab_address), owner: Owner::Host(host.clone()) };
+    let entry = Entry {
+        key: claim.key(),
+        value: serde_json::to_vec(&claim).unwrap_or_default(),
+        create_revision: Revision(0),
+        mod_revision: Revision(0),
+        version: 1,
+        lease: None,
+    };
+    there.insert(entry.key.clone(), entry);
+    moving.check(&there)?;
+    let count = |wanted| moving.moved.iter().filter(|(kind, _)| *kind == wanted).count();
+    Ok(Load {
+        environments: count(Kind::Environment),
+        machines: count(Kind::Machine),
+        images: count(Kind::Image),
+        snapshots: count(Kind::Snapshot),
+    })
+}
+
+/// What goes along, and what is where it goes: the same, or nothing.
+async fn checked(
+    from: &dyn Store,
+    to: &dyn Store,
+    host: &HostName,
+) -> Result<(Moving, BTreeMap<String, Entry>), MoveError> {
     let moving = Moving::read(from, host).await?;
     let mut there = BTreeMap::new();
     for kind in Kind::MOVED {
@@ -64,12 +128,7 @@ pub async fn move_records(from: &dyn Store, to: &dyn Store, host: &HostName) -> 
         there.extend(listing.entries.into_iter().map(|entry| (entry.key.clone(), entry)));
     }
     moving.check(&there)?;
-    let moved = moving.moved.iter().map(|(_, entry)| entry);
-    let missing: Vec<_> = moved.filter(|entry| !there.contains_key(&entry.key)).collect();
-    for batch in batches(&missing) {
-        copy(to, batch.to_vec(), &moving).await?;
-    }
-    Ok(Moved { copied: missing.len(), already: moving.moved.len() - missing.len(), left: moving.left })
+    Ok((moving, there))
 }
 
 async fn copy(to: &dyn Store, mut missing: Vec<&Entry>, moving: &Moving) -> Result<(), MoveError> {
@@ -108,8 +167,6 @@ fn batches<'a, 'e>(mut entries: &'a [&'e Entry]) -> Vec<&'a [&'e Entry]> {
 
 #[cfg(test)]
 mod tests {
-    use wardian_store::Revision;
-
     use super::*;
 
     fn entry(number: usize, bytes: usize) -> Entry {

@@ -304,6 +304,20 @@ impl State {
     }
 }
 
+/// That [`Underlay::open`] would find this host's provider address where it can be, given the lab bridge; the device
+/// that has it. In the namespace of the calling thread.
+///
+/// # Errors
+/// [`UnderlayError::NoProvider`], [`UnderlayError::NotEthernet`] and [`UnderlayError::InLab`], and what the kernel refuses.
+pub async fn check_provider(provider: Ipv4Addr, bridge: &str) -> Result<String, UnderlayError> {
+    let look = move || Ok(links::device_of(provider)?.name);
+    let device = run(&Namespace::current()?, "look for the provider address", look).await?;
+    if device == bridge {
+        return Err(UnderlayError::InLab { address: provider, bridge: device });
+    }
+    Ok(device)
+}
+
 /// On a thread of its own in that namespace. When the caller stops waiting, it is finished all the same.
 async fn run<T: Send + 'static>(
     daemon: &Namespace,

@@ -39,6 +39,13 @@ Examples:
   wardian suspend store
   wardian resume store           the same as `wardian start store`";
 
+const JOIN_HELP: &str = "\
+Write [cluster] into the configuration of a daemon that runs (`wardian daemon
+--help` shows it), then run this on that host. The daemon looks at everything
+that could be in the way, and changes nothing if anything is. Else it starts
+again and brings its environments, images and snapshots along. Machines run on,
+and keep their addresses.";
+
 /// Sealed environments of virtual machines: the inside never changes, only the outside does
 #[derive(Debug, Parser)]
 #[command(name = "wardian", version, after_help = AFTER_HELP, max_term_width = 110, infer_subcommands = false)]
@@ -399,6 +406,9 @@ pub(crate) enum Host {
     Check,
     /// List the hosts of the cluster
     Ls,
+    /// Bring this host into the cluster that its configuration names by now
+    #[command(after_help = JOIN_HELP)]
+    Join,
 }
 
 /// `plan …`.
@@ -423,7 +433,7 @@ pub(crate) struct Place {
 }
 
 /// `daemon`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_long_help = crate::config::HELP)]
 pub(crate) struct Daemon {
     /// The configuration; /etc/wardian/wardian.toml by default, if it exists

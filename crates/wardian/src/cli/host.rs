@@ -2,12 +2,15 @@
 
 use wardian_api::wire::{HostList, HostReport, Verdict};
 
+mod join;
+
 use super::{Session, args, failure::Failure, output::Style, table::table};
 
 pub(crate) async fn run(session: &Session, command: args::Host) -> Result<(), Failure> {
     match command {
         args::Host::Check => check(session).await,
         args::Host::Ls => list(session).await,
+        args::Host::Join => join::run(session).await,
     }
 }
 

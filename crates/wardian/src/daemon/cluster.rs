@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use async_trait::async_trait;
 use tokio::{net::TcpListener, sync::watch};
-use wardian_api::peer::{Credentials, PeerTls, Trust, fetch_image};
+use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError, fetch_image};
 use wardian_cluster::{Member, Newcomer, Settings, Standing, join, move_records};
 use wardian_host::{Ground, HostConfig, ImageSource, Membership};
 use wardian_model::{
-    cluster::{HostRecord, PresenceRecord},
+    cluster::{ClusterRecord, HostRecord, PresenceRecord},
     encapsulation::Encapsulation,
     environment::Problem,
     name::HostName,
@@ -25,12 +25,17 @@ pub(super) struct Joined {
     pub(super) store: Arc<dyn Store>,
     pub(super) trust: Trust,
     pub(super) membership: Membership,
+    /// Where other hosts reach this daemon, until it is listened to.
+    pub(super) listener: Option<TcpListener>,
     member: Member,
     leads: watch::Sender<bool>,
 }
 
-/// Comes in, with the records this host had for itself until now.
+/// Comes in, with the records this host had for itself until now. They are given up last: until then, whatever fails or
+/// whoever kills this, it can be repeated, and the host can be alone with them again.
 pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> anyhow::Result<Joined> {
+    ground.check_provider(cluster.provider, &config.lab.bridge).await.map_err(super::explain)?;
+    let listener = listen(cluster).await?;
     let store = EtcdStore::open(cluster.etcd.clone()).await.map_err(with_hint)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let newcomer = newcomer(cluster, config, ground);
@@ -38,15 +43,11 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         let hint = error.hint();
         explained(error, &hint)
     })?;
-    bring_records(&cluster.name, ground, &*store).await?;
-    let tls = cluster.etcd.tls.as_ref().and_then(|tls| {
-        let identity = tls.identity.clone()?;
-        Some(PeerTls { ca: tls.ca.clone(), certificate: identity.certificate, key: identity.key })
-    });
-    let trust = Trust::load(&Credentials { secret: member.cluster().secret.clone(), tls }).map_err(|error| {
+    let trust = trust(cluster, member.cluster()).map_err(|error| {
         let hint = error.hint();
         explained(error, hint)
     })?;
+    bring_records(&cluster.name, ground, &*store).await?;
     let (leads, led) = watch::channel(false);
     let membership = Membership {
         name: cluster.name.clone(),
@@ -56,10 +57,27 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         leads: led,
         images: Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: trust.clone() }),
     };
-    Ok(Joined { store, trust, membership, member, leads })
+    Ok(Joined { store, trust, membership, listener: Some(listener), member, leads })
 }
 
-fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> Newcomer {
+/// Listens where other hosts reach this daemon.
+pub(super) async fn listen(cluster: &Cluster) -> anyhow::Result<TcpListener> {
+    let at = cluster.peer;
+    TcpListener::bind(at).await.with_context(|| {
+        format!("can't listen for other hosts at {at}; correct `provider-address` or `peer-port` in [cluster]")
+    })
+}
+
+/// By what this host and the others of that cluster know one another.
+pub(super) fn trust(cluster: &Cluster, agreed: &ClusterRecord) -> Result<Trust, TrustError> {
+    let tls = cluster.etcd.tls.as_ref().and_then(|tls| {
+        let identity = tls.identity.clone()?;
+        Some(PeerTls { ca: tls.ca.clone(), certificate: identity.certificate, key: identity.key })
+    });
+    Trust::load(&Credentials { secret: agreed.secret.clone(), tls })
+}
+
+pub(super) fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> Newcomer {
     Newcomer {
         name: cluster.name.clone(),
         instance: ground.instance.clone(),
@@ -81,10 +99,7 @@ fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> Newcomer
 
 /// Moves the records of a host that was alone. It has none of its own afterwards; machines run on meanwhile.
 async fn bring_records(name: &HostName, ground: &Ground, to: &dyn Store) -> anyhow::Result<()> {
-    if !ground.has_own_records() {
-        return Ok(());
-    }
-    let own = ground.own_records().await?;
+    let Some(own) = ground.records_to_bring().await.map_err(super::explain)? else { return Ok(()) };
     let moved = move_records(&*own, to, name).await.map_err(|error| {
         let hint = error.hint();
         explained(error, hint)
@@ -101,14 +116,6 @@ async fn bring_records(name: &HostName, ground: &Ground, to: &dyn Store) -> anyh
 }
 
 impl Joined {
-    /// Listens where other hosts reach this daemon.
-    pub(super) async fn listen(&self) -> anyhow::Result<TcpListener> {
-        let at = self.member.host().peer;
-        TcpListener::bind(at).await.with_context(|| {
-            format!("can't listen for other hosts at {at}; correct `provider-address` or `peer-port` in [cluster]")
-        })
-    }
-
     /// Shows that this host is there, and tells whether it leads, until it is dropped.
     pub(super) async fn keep(&self) {
         let standing = watch::Sender::new(Standing::new());

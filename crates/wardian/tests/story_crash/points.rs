@@ -145,8 +145,11 @@ pub(crate) const SECOND: &[&str] = &["second: prepared", "second: link up"];
 pub(crate) const SUSPEND: &[&str] =
     &["suspend: paused", "suspend: saved", "suspend: recorded", "suspend: process ended", "suspend: memory let go"];
 
+/// Coming into a cluster: killed there in `story_join`, which has one.
+pub(crate) const JOIN: &[&str] = &["join: in the cluster", "join: records copied", "join: records given up"];
+
 /// All of them.
 pub(crate) fn all() -> Vec<&'static str> {
     let clones = [CLONE, CLONE_OF_DISKS, CLONE_OF_SNAPSHOT].concat();
-    [UP, REMOVE, DOWN, START, &clones, SNAPSHOT, RESTORE, FORGET, ALIASES, SECOND, SUSPEND].concat()
+    [UP, REMOVE, DOWN, START, &clones, SNAPSHOT, RESTORE, FORGET, ALIASES, SECOND, SUSPEND, JOIN].concat()
 }
