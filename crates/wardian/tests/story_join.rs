@@ -1,5 +1,5 @@
-//! A host that is alone comes into a cluster while its machines run: nobody inside notices, and whatever is in the way is told
-//! before anything has changed.
+//! A host that is alone comes into a cluster while its machines run: nobody inside notices, and whatever is in the way
+//! is told before anything has changed.
 
 use std::{fs, time::Duration};
 
@@ -8,7 +8,7 @@ use wardian_testkit::{Run, TestCluster, TestHost, wait};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Serves a page, and counts from its start on.
-const WEB: &str = r"
+const WEB: &str = r#"
 name: web
 machines:
   m:
@@ -20,10 +20,11 @@ machines:
         #!/bin/sh
         mkdir -p /srv/www /etc/wardian
         echo hello > /srv/www/page
-        printf '#!/bin/sh\n(i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 1; done) &\nhttpd -h /srv/www\n' > /etc/wardian/start
+        count='(i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 1; done) &'
+        printf '#!/bin/sh\n%s\nhttpd -h /srv/www\n' "$count" > /etc/wardian/start
         chmod +x /etc/wardian/start
 isolation: { expose: [ m:80 at 8080 ] }
-";
+"#;
 
 const OTHER: &str = "name: other\nmachines: { m: { image: micro, memory: 80 MiB } }\n";
 

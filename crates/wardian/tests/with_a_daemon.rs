@@ -417,3 +417,42 @@ fn conflicts_are_no_failure() {
     let output = wardian(&daemon, &["conflicts", "store", "copy", "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), found);
 }
+
+#[test]
+fn a_host_that_joins_is_waited_for_and_its_hosts_are_told() {
+    let mut daemon = Daemon::new();
+    let info = json!({
+        "version": "0.1.0", "api-version": 1, "state-directory": "/var/lib/wardian", "lab-prefix": "10.86.0.0/16",
+        "host-id": "00000000000000aa",
+    });
+    daemon.answers("GET /v1/info", 200, info.to_string());
+    let report = json!({
+        "host": "b", "hosts": ["a"], "lab-address": "10.86.255.253", "environments": 2, "machines": 5, "images": 1,
+        "snapshots": 0,
+    });
+    daemon.answers("POST /v1/host/join", 202, report.to_string());
+    let host = json!({
+        "name": "b", "phase": "up", "here": true, "leads": false, "provider-address": "10.0.0.2",
+        "lab-address": "10.86.255.253", "machines": 5, "memory-bytes": 1 << 30, "promised-bytes": 0, "cores": 4,
+        "version": "0.1.0", "qemu": "10.0.2",
+    });
+    let list = json!({ "hosts": [host] });
+    daemon.answers("GET /v1/hosts", 200, list.to_string());
+    let output = wardian(&daemon, &["host", "join", "--json"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), list);
+    let told = "comes into the cluster of a as b, with 10.86.255.253 on the lab network\n";
+    assert!(stderr(&output).contains(told), "{output:?}");
+    assert!(stderr(&output).contains("2 environments, 5 machines, 1 image, 0 snapshots\n"), "{output:?}");
+
+    let refused = json!({ "error": {
+        "kind": "conflict", "message": "there is already a host b in this cluster, at 10.0.0.2",
+        "hint": "choose another name ([cluster] name)", "details": [],
+    } });
+    daemon.answers("POST /v1/host/join", 409, refused.to_string());
+    let output = wardian(&daemon, &["host", "join"]);
+    assert_eq!((code(&output), stdout(&output)), (1, ""), "{output:?}");
+    let told =
+        "error: there is already a host b in this cluster, at 10.0.0.2\nhint: choose another name ([cluster] name)\n";
+    assert_eq!(stderr(&output), told);
+}

@@ -1,5 +1,5 @@
-//! `wardian host join`: a look at everything that could keep this host out of the cluster its configuration names by now.
-//! Then the daemon starts again and comes in as at any start ([`super::cluster::enter`]).
+//! `wardian host join`: a look at everything that could keep this host out of the cluster its configuration names by
+//! now. Then the daemon starts again and comes in as at any start ([`super::cluster::enter`]).
 
 use std::{fmt, sync::Arc};
 
@@ -83,7 +83,7 @@ impl Alone {
     fn no_cluster(&self) -> Refusal {
         let path = self.flags.config.as_deref().unwrap_or(crate::config::DEFAULT_FILE.as_ref());
         Refusal::invalid(format!("the configuration {} has no [cluster]", path.display())).hint(
-            "add it, with at least `endpoints` (of etcd) and `provider-address`; `wardian daemon --help` shows all of it",
+            "add it, with at least `endpoints` (of etcd) and `provider-address`; `wardian daemon --help` shows all",
         )
     }
 
@@ -117,7 +117,7 @@ fn unreachable(error: &wardian_store::Error) -> Refusal {
             "see to it that etcd runs and can be reached from here ([cluster] endpoints); until then this host is alone"
         }
         Error::NoQuorum { .. } => {
-            "see to it that more than half of the members of etcd run and reach each other; until then this host is alone"
+            "see to it that more than half of etcd's members run and reach each other; until then this host is alone"
         }
         other => return other.clone().into(),
     };

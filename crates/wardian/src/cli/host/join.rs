@@ -57,8 +57,8 @@ fn told(report: &JoinReport) -> String {
         hosts => format!("comes into the cluster of {}", hosts.join(", ")),
     };
     format!(
-        "this host {into} as {host}, with {lab_address} on the lab network\nit brings along: {}, {}, {}, {}\nits daemon \
-         starts again; machines run on",
+        "this host {into} as {host}, with {lab_address} on the lab network\nit brings along: {}, {}, {}, {}\nits \
+         daemon starts again; machines run on",
         counted(*environments, "environment"),
         counted(*machines, "machine"),
         counted(*images, "image"),
