@@ -76,8 +76,14 @@ _wardian() {
             wardian,man)
                 cmd="wardian__subcmd__man"
                 ;;
+            wardian,net)
+                cmd="wardian__subcmd__net"
+                ;;
             wardian,openapi)
                 cmd="wardian__subcmd__openapi"
+                ;;
+            wardian,plan)
+                cmd="wardian__subcmd__plan"
                 ;;
             wardian,restore)
                 cmd="wardian__subcmd__restore"
@@ -166,8 +172,14 @@ _wardian() {
             wardian__subcmd__help,man)
                 cmd="wardian__subcmd__help__subcmd__man"
                 ;;
+            wardian__subcmd__help,net)
+                cmd="wardian__subcmd__help__subcmd__net"
+                ;;
             wardian__subcmd__help,openapi)
                 cmd="wardian__subcmd__help__subcmd__openapi"
+                ;;
+            wardian__subcmd__help,plan)
+                cmd="wardian__subcmd__help__subcmd__plan"
                 ;;
             wardian__subcmd__help,restore)
                 cmd="wardian__subcmd__help__subcmd__restore"
@@ -196,6 +208,9 @@ _wardian() {
             wardian__subcmd__help__subcmd__host,check)
                 cmd="wardian__subcmd__help__subcmd__host__subcmd__check"
                 ;;
+            wardian__subcmd__help__subcmd__host,ls)
+                cmd="wardian__subcmd__help__subcmd__host__subcmd__ls"
+                ;;
             wardian__subcmd__help__subcmd__image,import)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__import"
                 ;;
@@ -204,6 +219,12 @@ _wardian() {
                 ;;
             wardian__subcmd__help__subcmd__image,rm)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__rm"
+                ;;
+            wardian__subcmd__help__subcmd__net,show)
+                cmd="wardian__subcmd__help__subcmd__net__subcmd__show"
+                ;;
+            wardian__subcmd__help__subcmd__plan,place)
+                cmd="wardian__subcmd__help__subcmd__plan__subcmd__place"
                 ;;
             wardian__subcmd__help__subcmd__snapshot,create)
                 cmd="wardian__subcmd__help__subcmd__snapshot__subcmd__create"
@@ -220,11 +241,17 @@ _wardian() {
             wardian__subcmd__host,help)
                 cmd="wardian__subcmd__host__subcmd__help"
                 ;;
+            wardian__subcmd__host,ls)
+                cmd="wardian__subcmd__host__subcmd__ls"
+                ;;
             wardian__subcmd__host__subcmd__help,check)
                 cmd="wardian__subcmd__host__subcmd__help__subcmd__check"
                 ;;
             wardian__subcmd__host__subcmd__help,help)
                 cmd="wardian__subcmd__host__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__host__subcmd__help,ls)
+                cmd="wardian__subcmd__host__subcmd__help__subcmd__ls"
                 ;;
             wardian__subcmd__image,help)
                 cmd="wardian__subcmd__image__subcmd__help"
@@ -249,6 +276,30 @@ _wardian() {
                 ;;
             wardian__subcmd__image__subcmd__help,rm)
                 cmd="wardian__subcmd__image__subcmd__help__subcmd__rm"
+                ;;
+            wardian__subcmd__net,help)
+                cmd="wardian__subcmd__net__subcmd__help"
+                ;;
+            wardian__subcmd__net,show)
+                cmd="wardian__subcmd__net__subcmd__show"
+                ;;
+            wardian__subcmd__net__subcmd__help,help)
+                cmd="wardian__subcmd__net__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__net__subcmd__help,show)
+                cmd="wardian__subcmd__net__subcmd__help__subcmd__show"
+                ;;
+            wardian__subcmd__plan,help)
+                cmd="wardian__subcmd__plan__subcmd__help"
+                ;;
+            wardian__subcmd__plan,place)
+                cmd="wardian__subcmd__plan__subcmd__place"
+                ;;
+            wardian__subcmd__plan__subcmd__help,help)
+                cmd="wardian__subcmd__plan__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__plan__subcmd__help,place)
+                cmd="wardian__subcmd__plan__subcmd__help__subcmd__place"
                 ;;
             wardian__subcmd__snapshot,create)
                 cmd="wardian__subcmd__snapshot__subcmd__create"
@@ -281,7 +332,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,7 +712,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -899,7 +950,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__host)
-            opts="check"
+            opts="check ls"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -913,6 +964,20 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__host__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__host__subcmd__ls)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1010,9 +1075,65 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__help__subcmd__net)
+            opts="show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__net__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__help__subcmd__openapi)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__plan)
+            opts="place"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__plan__subcmd__place)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1179,7 +1300,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__host)
-            opts="-q -v -h --json --host --quiet --verbose --help check help"
+            opts="-q -v -h --json --host --quiet --verbose --help check ls help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1215,7 +1336,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__host__subcmd__help)
-            opts="check help"
+            opts="check ls help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1249,6 +1370,38 @@ _wardian() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__help__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__host__subcmd__ls)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1468,6 +1621,84 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__net)
+            opts="-q -v -h --json --host --quiet --verbose --help show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help)
+            opts="show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__show)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__openapi)
             opts="-q -v -h --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1475,6 +1706,88 @@ _wardian() {
                 return 0
             fi
             case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan)
+            opts="-q -v -h --json --host --quiet --verbose --help place help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help)
+            opts="place help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__help__subcmd__place)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__plan__subcmd__place)
+            opts="-q -v -h --name --explain --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -22,7 +22,7 @@ use wardian_model::{
     spec::{Expose, Fence, Gateway, Protocol},
 };
 
-pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind};
+pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind, Traffic};
 pub use wardian_plan::alias::AliasConfig;
 
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport};
@@ -155,6 +155,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The hosts of the cluster, by name; none where this host is alone.
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal>;
+
+    /// What this host's packet filter has carried to and from the others, and dropped; nothing where it is alone.
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal>;
 
     /// Makes environments from one and the same cut through their source; one result for each name, in order.
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;

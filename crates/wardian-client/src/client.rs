@@ -11,8 +11,8 @@ use wardian_api::{
         AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
         EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
         Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport, HostSummary,
-        Image, ImageList, ImportProgress, ImportRequest, Operation, OperationList, Placement, RestoreRequest,
-        SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
+        Image, ImageList, ImportProgress, ImportRequest, NetworkState, Operation, OperationList, Placement,
+        RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
     },
 };
 
@@ -115,6 +115,14 @@ impl Client {
     pub async fn hosts(&self) -> Result<Vec<HostSummary>, ClientError> {
         let list: HostList = self.transport.ask(Method::GET, "/v1/hosts", NOTHING).await?;
         Ok(list.hosts)
+    }
+
+    /// What crosses between the host that answers and the others.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn network(&self) -> Result<NetworkState, ClientError> {
+        self.transport.ask(Method::GET, "/v1/network", NOTHING).await
     }
 
     /// Starts the machines of an environment.

@@ -28,7 +28,7 @@ use wardian_plan::alias::AliasConfig;
 use crate::{
     backend::{
         Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
-        Placement, Refusal, UpOrder,
+        Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
@@ -74,6 +74,10 @@ impl Backend for HostBackend {
 
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
         self.host.hosts().await
+    }
+
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal> {
+        self.host.traffic().await
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::header, response::IntoResponse};
 
 use super::{Shared, failure::Failure};
-use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary};
+use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary, NetworkState};
 
 /// What environments need of the host, and whether it is there
 #[utoipa::path(get, path = "/v1/host", tag = "host",
@@ -20,6 +20,15 @@ pub(super) async fn host_report(State(app): Shared) -> Result<Json<HostReport>, 
 pub(super) async fn list_hosts(State(app): Shared) -> Result<Json<HostList>, Failure> {
     let hosts = app.backend.hosts().await?;
     Ok(Json(HostList { hosts: hosts.into_iter().map(HostSummary::from).collect() }))
+}
+
+/// What crosses between this host and the others
+///
+/// Of the host that answers: each has a packet filter of its own.
+#[utoipa::path(get, path = "/v1/network", tag = "host",
+    responses((status = 200, body = NetworkState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn network(State(app): Shared) -> Result<Json<NetworkState>, Failure> {
+    Ok(Json(NetworkState::new(app.backend.traffic().await?)))
 }
 
 /// Who answers

@@ -103,6 +103,7 @@ fn documented() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(images::remove_image))
         .routes(routes!(host::host_report))
         .routes(routes!(host::list_hosts))
+        .routes(routes!(host::network))
         .routes(routes!(host::info))
         .routes(routes!(host::openapi_document))
         .split_for_parts()

@@ -18,7 +18,7 @@ use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
     backend::{
         AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
-        ImportState, Placement, Refusal, UpOrder,
+        ImportState, Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, Verdict},
 };
@@ -204,6 +204,11 @@ impl Backend for Host {
     async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
         drop(self.0.ask()?);
         Ok(Vec::new())
+    }
+
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal> {
+        drop(self.0.ask()?);
+        Ok(None)
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -289,6 +289,36 @@ pub(crate) fn host_report() -> HostReport {
     }
 }
 
+pub(crate) fn network() -> NetworkState {
+    let subnet = |vsid, kind, environment: Option<&str>, packets: u64| SubnetTraffic {
+        vsid,
+        kind,
+        environment: environment.map(Into::into),
+        out_packets: packets,
+        out_bytes: packets * 900,
+        in_packets: packets / 2,
+        in_bytes: packets / 2 * 66,
+    };
+    let dropped = |reason: &str, why: &str, frames| Dropped { reason: reason.into(), why: why.into(), frames };
+    NetworkState {
+        underlay: Some(Underlay {
+            device: "eth1".into(),
+            provider_address: "10.1.0.1".into(),
+            encapsulation: "nvgre".into(),
+            mtu: 1458,
+        }),
+        subnets: vec![
+            subnet(4096, SubnetKind::LabNetwork, None, 12_345),
+            subnet(4097, SubnetKind::Environment, Some("store"), 80),
+            subnet(4099, SubnetKind::Gone, None, 2),
+        ],
+        dropped: vec![
+            dropped("too-big", "they don't fit into a frame of the physical network", 3),
+            dropped("malformed", "they are cut off, or make no sense", 0),
+        ],
+    }
+}
+
 pub(crate) fn operation(environment: &str, steps: &[(&str, StepState)]) -> Operation {
     Operation {
         id: "00000000000000bb".into(),
