@@ -15,6 +15,7 @@ pub(crate) fn summary() -> EnvironmentSummary {
         fence: Fence::OutOnly,
         origin: Origin::File,
         host: None,
+        hosts: Vec::new(),
         owner: None,
         expires: None,
         problem: None,
@@ -63,6 +64,7 @@ pub(crate) fn machine(name: &str, n: u8) -> MachineDetail {
         phase: MachinePhase::Ready,
         why: None,
         problem: None,
+        host: None,
         image: "micro".into(),
         memory_bytes: 192 << 20,
         cpus: 1,
@@ -113,6 +115,18 @@ pub(crate) fn detail() -> EnvironmentDetail {
         lineage: Vec::new(),
         snapshots: Vec::new(),
         at: None,
+    }
+}
+
+/// On two hosts.
+pub(crate) fn stretched_detail() -> EnvironmentDetail {
+    let all = detail();
+    let machines = all.machines.into_iter().zip(["a", "b"]);
+    EnvironmentDetail {
+        summary: EnvironmentSummary { host: Some("a".into()), hosts: vec!["a".into(), "b".into()], ..all.summary },
+        machines: machines.map(|(machine, host)| MachineDetail { host: Some(host.into()), ..machine }).collect(),
+        fence_counters: Default::default(),
+        ..detail()
     }
 }
 
