@@ -61,7 +61,7 @@ impl Supervisor {
                         EventKind::Put(entry) => self.see(&entry.decode()?),
                         // Its own host has looked; on others may lie what was a part of it.
                         EventKind::Delete { .. } if self.shared.config.member.is_some() => {
-                            drop(self.shared.collector.disks());
+                            self.shared.collector.disks();
                         }
                         EventKind::Delete { .. } => {}
                     }
