@@ -187,7 +187,7 @@ fn ls_prints_what_came_and_json_is_what_came() {
     let mut daemon = Daemon::new();
     let environment = json!({
         "name": "store", "id": "00000000000000aa", "phase": "running", "machines-total": 2, "machines-ready": 2,
-        "created": "2026-03-01T12:00:00Z", "fence": "out-only", "origin": { "from": "file" },
+        "created": "2026-03-01T12:00:00Z", "fence": "out-only", "origin": { "from": "file" }, "hosts": [],
     });
     let list = json!({ "environments": [environment] });
     daemon.answers("GET /v1/environments", 200, list.to_string());
