@@ -76,6 +76,9 @@ _wardian() {
             wardian,man)
                 cmd="wardian__subcmd__man"
                 ;;
+            wardian,net)
+                cmd="wardian__subcmd__net"
+                ;;
             wardian,openapi)
                 cmd="wardian__subcmd__openapi"
                 ;;
@@ -169,6 +172,9 @@ _wardian() {
             wardian__subcmd__help,man)
                 cmd="wardian__subcmd__help__subcmd__man"
                 ;;
+            wardian__subcmd__help,net)
+                cmd="wardian__subcmd__help__subcmd__net"
+                ;;
             wardian__subcmd__help,openapi)
                 cmd="wardian__subcmd__help__subcmd__openapi"
                 ;;
@@ -216,6 +222,9 @@ _wardian() {
                 ;;
             wardian__subcmd__help__subcmd__image,rm)
                 cmd="wardian__subcmd__help__subcmd__image__subcmd__rm"
+                ;;
+            wardian__subcmd__help__subcmd__net,show)
+                cmd="wardian__subcmd__help__subcmd__net__subcmd__show"
                 ;;
             wardian__subcmd__help__subcmd__plan,place)
                 cmd="wardian__subcmd__help__subcmd__plan__subcmd__place"
@@ -277,6 +286,18 @@ _wardian() {
             wardian__subcmd__image__subcmd__help,rm)
                 cmd="wardian__subcmd__image__subcmd__help__subcmd__rm"
                 ;;
+            wardian__subcmd__net,help)
+                cmd="wardian__subcmd__net__subcmd__help"
+                ;;
+            wardian__subcmd__net,show)
+                cmd="wardian__subcmd__net__subcmd__show"
+                ;;
+            wardian__subcmd__net__subcmd__help,help)
+                cmd="wardian__subcmd__net__subcmd__help__subcmd__help"
+                ;;
+            wardian__subcmd__net__subcmd__help,show)
+                cmd="wardian__subcmd__net__subcmd__help__subcmd__show"
+                ;;
             wardian__subcmd__plan,help)
                 cmd="wardian__subcmd__plan__subcmd__help"
                 ;;
@@ -320,7 +341,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host plan daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -700,7 +721,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host plan daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1066,6 +1087,34 @@ _wardian() {
         wardian__subcmd__help__subcmd__man)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__net)
+            opts="show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__net__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1612,6 +1661,84 @@ _wardian() {
         wardian__subcmd__man)
             opts="-q -v -h --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net)
+            opts="-q -v -h --json --host --quiet --verbose --help show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help)
+            opts="show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__net__subcmd__show)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

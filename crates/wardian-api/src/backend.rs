@@ -22,7 +22,7 @@ use wardian_model::{
     spec::{Expose, Fence, Gateway, Protocol},
 };
 
-pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind};
+pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind, Traffic};
 pub use wardian_plan::alias::AliasConfig;
 
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport, JoinReport};
@@ -162,6 +162,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Refuses `Conflict` when it is in one already or something is in the way, `Invalid` for a configuration that isn't
     /// right, `Unavailable` when the cluster's store does not answer. Nothing has changed then.
     async fn join(&self) -> Result<JoinReport, Refusal>;
+
+    /// What this host's packet filter has carried to and from the others, and dropped; nothing where it is alone.
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal>;
 
     /// Makes environments from one and the same cut through their source; one result for each name, in order.
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal>;

@@ -11,7 +11,7 @@ use wardian_api::{
         AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
         EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
         Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport, HostSummary,
-        Image, ImageList, ImportProgress, ImportRequest, JoinReport, Operation, OperationList, Placement,
+        Image, ImageList, ImportProgress, ImportRequest, JoinReport, NetworkState, Operation, OperationList, Placement,
         RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
     },
 };
@@ -124,6 +124,14 @@ impl Client {
     /// See [`ClientError`]. Nothing has changed then.
     pub async fn join(&self) -> Result<JoinReport, ClientError> {
         self.transport.ask(Method::POST, "/v1/host/join", NOTHING).await
+    }
+
+    /// What crosses between the host that answers and the others.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn network(&self) -> Result<NetworkState, ClientError> {
+        self.transport.ask(Method::GET, "/v1/network", NOTHING).await
     }
 
     /// Starts the machines of an environment.

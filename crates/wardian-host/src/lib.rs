@@ -38,7 +38,10 @@ pub use memory::total as memory_total;
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
 pub use requests::{
-    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, Placement,
+    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, Placement, SubnetOwner,
+    SubnetTraffic, Traffic,
 };
+/// What is counted between hosts.
+pub use wardian_network::filter::{Carried, Reason};
 /// How a name server elsewhere is told of machines.
 pub use wardian_network::update;

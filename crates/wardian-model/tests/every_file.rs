@@ -11,7 +11,7 @@ use wardian_model::{
     span::Span,
     spec::{
         CloudInit, EnvironmentSpec, Expose, Fence, Gateway, GenerationId, HttpProbe, IsolationMode, IsolationSpec,
-        Limits, MachineSpec, NetworkSpec, Probe, Protocol, Readiness, Role,
+        Limits, MachineSpec, NetworkSpec, PlacementPolicy, PlacementSpec, Probe, Protocol, Readiness, Role,
     },
 };
 
@@ -86,6 +86,14 @@ fn expose() -> impl Strategy<Value = Expose> {
     })
 }
 
+fn placement() -> impl Strategy<Value = PlacementSpec> {
+    let policy =
+        prop_oneof![Just(PlacementPolicy::Together), Just(PlacementPolicy::Spread), Just(PlacementPolicy::Pack)];
+    let machine = || label().prop_map(|name| MachineName::new(name).unwrap());
+    let groups = || collection::vec(collection::vec(machine(), 0..3), 0..3);
+    (policy, groups(), groups()).prop_map(|(policy, same_host, apart)| PlacementSpec { policy, same_host, apart })
+}
+
 fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     let machines = collection::vec((label(), machine()), 0..4);
     let network = (label(), label(), any::<std::net::Ipv4Addr>(), 0_u8..=32);
@@ -96,8 +104,8 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
         label().prop_map(|name| Gateway::Machine(MachineName::new(name).unwrap())),
     ];
     let isolation = (fence, gateway, collection::vec(expose(), 0..3));
-    (label(), machines, network, isolation).prop_map(
-        |(name, machines, (a, b, address, prefix), (fence, gateway, expose))| EnvironmentSpec {
+    (label(), machines, network, isolation, placement()).prop_map(
+        |(name, machines, (a, b, address, prefix), (fence, gateway, expose), placement)| EnvironmentSpec {
             name: EnvironmentName::new(name).unwrap(),
             machines: machines
                 .into_iter()
@@ -108,6 +116,7 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
                 subnet: Ipv4Net::new(address, prefix).unwrap(),
             },
             isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, gateway, expose },
+            placement,
             depends_outside: Vec::new(),
         },
     )

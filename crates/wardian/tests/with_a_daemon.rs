@@ -187,7 +187,7 @@ fn ls_prints_what_came_and_json_is_what_came() {
     let mut daemon = Daemon::new();
     let environment = json!({
         "name": "store", "id": "00000000000000aa", "phase": "running", "machines-total": 2, "machines-ready": 2,
-        "created": "2026-03-01T12:00:00Z", "fence": "out-only", "origin": { "from": "file" },
+        "created": "2026-03-01T12:00:00Z", "fence": "out-only", "origin": { "from": "file" }, "hosts": [],
     });
     let list = json!({ "environments": [environment] });
     daemon.answers("GET /v1/environments", 200, list.to_string());
@@ -206,6 +206,32 @@ fn a_host_that_lacks_something_fails_the_check() {
     let output = wardian(&daemon, &["host", "check"]);
     assert_eq!(code(&output), 1);
     assert!(stdout(&output).contains("nft is missing"), "{output:?}");
+}
+
+#[test]
+fn what_crosses_between_hosts_is_shown_and_a_host_that_is_alone_says_so() {
+    let mut daemon = Daemon::new();
+    let subnet = json!({ "vsid": 4096, "kind": "lab-network", "out-packets": 7, "out-bytes": 700, "in-packets": 5,
+        "in-bytes": 500 });
+    let state = json!({
+        "underlay": { "device": "eth1", "provider-address": "10.1.0.1", "encapsulation": "vxlan", "mtu": 1450 },
+        "subnets": [subnet],
+        "dropped": [{ "reason": "tagged", "why": "they have an 802.1Q tag", "frames": 2 }],
+    });
+    daemon.answers("GET /v1/network", 200, state.to_string());
+    let output = wardian(&daemon, &["net", "show"]);
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+    for part in ["by eth1, as 10.1.0.1, in vxlan", "lab network", "they have an 802.1Q tag"] {
+        assert!(stdout(&output).contains(part), "{output:?}");
+    }
+    let output = wardian(&daemon, &["net", "show", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), state);
+
+    let mut alone = Daemon::new();
+    alone.answers("GET /v1/network", 200, json!({ "subnets": [], "dropped": [] }).to_string());
+    let output = wardian(&alone, &["net", "show"]);
+    assert_eq!((code(&output), stdout(&output)), (0, ""));
+    assert!(stderr(&output).contains("this host is alone"), "{output:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ use wardian_plan::alias::AliasConfig;
 use crate::{
     backend::{
         Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
-        Placement, Refusal, UpOrder,
+        Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
 };
@@ -97,6 +97,10 @@ impl Backend for HostBackend {
         let report = joining.check().await?;
         joining.restart();
         Ok(report)
+    }
+
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal> {
+        self.host.traffic().await
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{Shared, failure::Failure};
-use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary, JoinReport};
+use crate::wire::{DaemonInfo, ErrorBody, HostList, HostReport, HostSummary, JoinReport, NetworkState};
 
 /// What environments need of the host, and whether it is there
 #[utoipa::path(get, path = "/v1/host", tag = "host",
@@ -35,6 +35,15 @@ pub(super) async fn list_hosts(State(app): Shared) -> Result<Json<HostList>, Fai
     responses((status = 202, body = JoinReport), (status = "default", description = "Refused", body = ErrorBody)))]
 pub(super) async fn join(State(app): Shared) -> Result<(StatusCode, Json<JoinReport>), Failure> {
     Ok((StatusCode::ACCEPTED, Json(app.backend.join().await?)))
+}
+
+/// What crosses between this host and the others
+///
+/// Of the host that answers: each has a packet filter of its own.
+#[utoipa::path(get, path = "/v1/network", tag = "host",
+    responses((status = 200, body = NetworkState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn network(State(app): Shared) -> Result<Json<NetworkState>, Failure> {
+    Ok(Json(NetworkState::new(app.backend.traffic().await?)))
 }
 
 /// Who answers

@@ -104,6 +104,7 @@ fn documented() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(host::host_report))
         .routes(routes!(host::list_hosts))
         .routes(routes!(host::join))
+        .routes(routes!(host::network))
         .routes(routes!(host::info))
         .routes(routes!(host::openapi_document))
         .split_for_parts()

@@ -29,9 +29,12 @@ pub struct EnvironmentSummary {
     pub fence: Fence,
     /// Where its inside comes from.
     pub origin: Origin,
-    /// The host it is on, where there are several.
+    /// The host it is on, where there are several: the one that has its edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// All hosts it has a part on, in the order of their names; empty where there is one host only.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -288,6 +291,7 @@ impl EnvironmentSummary {
             fence: record.fence.into(),
             origin: (&record.origin).into(),
             host: record.host.as_ref().map(ToString::to_string),
+            hosts: record.hosts().into_iter().map(ToString::to_string).collect(),
             owner: record.owner.clone(),
             expires: record.expires.map(|at| at.to_string()),
             problem: problem.map(Problem::from),

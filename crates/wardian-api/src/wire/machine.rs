@@ -26,6 +26,9 @@ pub struct MachineDetail {
     /// Why it failed, is paused or did not get ready, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// The host it is on, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The image its disk started from.
     pub image: String,
     /// Its memory, in bytes.
@@ -166,6 +169,7 @@ impl MachineDetail {
                 phase: phase.map_or(MachinePhase::Stopped, MachinePhase::from),
                 why: phase.and_then(why),
                 problem: phase.and_then(model::MachinePhase::problem).map(Problem::from),
+                host: record.host_of(name).map(ToString::to_string),
                 image: spec.image.to_string(),
                 memory_bytes: spec.memory.as_bytes(),
                 cpus: spec.cpus,

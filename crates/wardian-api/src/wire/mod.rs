@@ -21,6 +21,7 @@ mod guest;
 mod host;
 mod image;
 mod machine;
+mod network;
 mod operation;
 pub mod percent;
 mod request;
@@ -38,6 +39,7 @@ pub use guest::{ConsoleTail, ExecRequest, ExecResult, FileWritten};
 pub use host::{Check, DaemonInfo, Event, HostReport, Verdict};
 pub use image::{Image, ImageList, ImportProgress, ImportRequest};
 pub use machine::{Agent, Inside, MachineDetail, MachinePhase, Outside, SecondInterface};
+pub use network::{Dropped, NetworkState, SubnetKind, SubnetTraffic, Underlay};
 pub use operation::{Operation, OperationKind, OperationList, OperationState, Step, StepState};
 pub use request::{
     CheckResult, CloneRequest, CloneResult, Cloned, Expiry, ExpiryRequest, ExposeRequest, FenceRequest, FenceState,

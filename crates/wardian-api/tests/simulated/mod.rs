@@ -18,7 +18,7 @@ use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
     backend::{
         AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
-        ImportState, Placement, Refusal, UpOrder,
+        ImportState, Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
 };
@@ -217,6 +217,11 @@ impl Backend for Host {
             images: state.images.len(),
             snapshots: state.snapshots.len(),
         })
+    }
+
+    async fn traffic(&self) -> Result<Option<Traffic>, Refusal> {
+        drop(self.0.ask()?);
+        Ok(None)
     }
 
     async fn clone_environment(&self, order: &CloneOrder) -> Result<Vec<Result<OperationRecord, Refusal>>, Refusal> {

@@ -2,11 +2,12 @@
 
 use wardian_model::{
     environment::Problem,
-    file::{self, Severity, Surroundings},
+    file::{self, Finding, Part, Severity, Surroundings},
     name::EnvironmentName,
     size::ByteSize,
     spec::EnvironmentSpec,
 };
+use wardian_plan::placement::{Rules, RulesError};
 
 use crate::{Host, Refusal, RefusalKind, aliases, memory};
 
@@ -39,6 +40,7 @@ impl Host {
             images: Some(self.images().await?.into_iter().map(|image| image.name).collect()),
         };
         let mut found = read.locate(file::check_on(&read.spec, &surroundings));
+        found.extend(read.locate(placement(&read.spec, self.shared.config.member.is_none()).into_iter().collect()));
         found.extend(read.warnings.iter().cloned());
         let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|d| d.severity == Severity::Error);
         if !errors.is_empty() {
@@ -53,6 +55,27 @@ impl Host {
     }
 }
 
+/// What of `placement` can't be, or does nothing on a host that is alone.
+fn placement(spec: &EnvironmentSpec, alone: bool) -> Option<Finding> {
+    let finding = |path: String, severity, problem| Finding { path, part: Part::Key, severity, problem };
+    if let Err(error) = Rules::of(spec) {
+        let path = match &error {
+            RulesError::UnknownMachine { group, .. }
+            | RulesError::Twice { group, .. }
+            | RulesError::Alone { group, .. }
+            | RulesError::Empty { group } => format!("placement/{group}"),
+            RulesError::Contradiction { .. } => "placement".to_owned(),
+        };
+        return Some(finding(path, Severity::Error, Problem::new(error.to_string())));
+    }
+    let without_effect = alone && !spec.placement.is_default();
+    without_effect.then(|| {
+        let problem = Problem::new("this host is alone, so `placement` has no effect: all machines will be on it")
+            .hint("`wardian daemon --help` shows [cluster], with which hosts share their records");
+        finding("placement".to_owned(), Severity::Warning, problem)
+    })
+}
+
 fn refusal(file_name: &str, problems: Vec<String>) -> Refusal {
     let message = match problems.len() {
         1 => format!("{file_name} has a problem"),
@@ -60,4 +83,42 @@ fn refusal(file_name: &str, problems: Vec<String>) -> Refusal {
     };
     let lines = problems.iter().flat_map(|p| p.lines()).map(str::to_owned).collect::<Vec<_>>();
     Refusal::new(RefusalKind::Invalid, Problem::new(message).details(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(placement_of_it: &str, alone: bool) -> Vec<String> {
+        let text =
+            format!("name: store\nmachines: {{ web: {{ image: micro }}, db: {{ image: micro }} }}\n{placement_of_it}");
+        let read = file::read(&text, "store.yaml").unwrap();
+        read.locate(placement(&read.spec, alone).into_iter().collect()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn placement_on_a_host_that_is_alone_is_warned_of_and_what_is_so_anyway_is_not() {
+        for quiet in ["", "placement: { policy: together }\n"] {
+            assert!(found(quiet, true).is_empty(), "{quiet}");
+        }
+        let spread = "placement: { policy: spread }\n";
+        assert!(found(spread, false).is_empty());
+        let said = found(spread, true);
+        assert_eq!(said.len(), 1);
+        for part in ["warning: this host is alone", "store.yaml:3:1", "3 | placement:"] {
+            assert!(said[0].contains(part), "{part}: {}", said[0]);
+        }
+    }
+
+    #[test]
+    fn groups_that_cannot_hold_are_errors_at_their_place_in_the_file() {
+        let unknown = found("placement:\n  policy: spread\n  apart: [ [ web, cache ] ]\n", false);
+        assert_eq!(unknown.len(), 1);
+        assert!(unknown[0].starts_with("error: a group of apart names cache"), "{}", unknown[0]);
+        assert!(unknown[0].contains("store.yaml:5:3"), "{}", unknown[0]);
+        let both = found("placement: { same-host: [[web, db]], apart: [[db, web]] }\n", true);
+        assert_eq!(both.len(), 1, "what can't be is not warned of as well: {both:?}");
+        assert!(both[0].contains("must be apart, and on the same host"), "{}", both[0]);
+        assert!(both[0].contains("store.yaml:3:1"), "{}", both[0]);
+    }
 }

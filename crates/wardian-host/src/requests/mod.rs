@@ -13,6 +13,7 @@ mod intent;
 mod place;
 mod read;
 mod snapshot;
+mod traffic;
 
 pub use clone::CloneRequest;
 pub use create::Extras;
@@ -20,3 +21,4 @@ pub use file::CheckedFile;
 pub use images::ImportRequest;
 pub use place::{HostStanding, Placement};
 pub use read::EnvironmentWithMachines;
+pub use traffic::{SubnetOwner, SubnetTraffic, Traffic};

@@ -1,6 +1,6 @@
 //! What the filter has carried, and what it has dropped and why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use wardian_model::vsid::Vsid;
 
@@ -50,6 +50,45 @@ impl Reason {
         Self::Malformed,
         Self::NotCarried,
     ];
+
+    /// As it is written in JSON and in tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoPort => "no-port",
+            Self::NoSwitch => "no-switch",
+            Self::Tagged => "tagged",
+            Self::NotIpv4 => "not-ipv4",
+            Self::TooBig => "too-big",
+            Self::ForgedMac => "forged-mac",
+            Self::ForgedAddress => "forged-address",
+            Self::UnknownDestination => "unknown-destination",
+            Self::UnknownSender => "unknown-sender",
+            Self::WrongEncapsulation => "wrong-encapsulation",
+            Self::Malformed => "malformed",
+            Self::NotCarried => "not-carried",
+        }
+    }
+}
+
+/// As a sentence about the frames that were dropped.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NoPort => "they came out of a device that is no switch's",
+            Self::NoSwitch => "this host has no switch of their subnet",
+            Self::Tagged => "they have an 802.1Q tag",
+            Self::NotIpv4 => "they are neither IPv4 nor ARP; every guest that tries IPv6 sends some",
+            Self::TooBig => "they don't fit into a frame of the physical network; senders that can be told are told",
+            Self::ForgedMac => "their sender's hardware address is not one that speaks from there",
+            Self::ForgedAddress => "their sender's address is not that of its hardware address",
+            Self::UnknownDestination => "nobody there has their receiver's hardware address",
+            Self::UnknownSender => "they were sent by an address that is no host of the subnet's",
+            Self::WrongEncapsulation => "they came in another envelope than the subnet's",
+            Self::Malformed => "they are cut off, or make no sense",
+            Self::NotCarried => "they stay on their host: they have no sender's address yet, as when asking for one",
+        })
+    }
 }
 
 /// What was carried for one subnet. Bytes count frames as machines see them, without envelopes.
@@ -82,4 +121,19 @@ pub struct FilterCounters {
     pub carried: BTreeMap<Vsid, Carried>,
     /// Frames, by reason; each is there.
     pub dropped: BTreeMap<Reason, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_word_and_a_sentence_of_its_own() {
+        let words: BTreeSet<_> = Reason::ALL.map(Reason::word).into();
+        let sentences: BTreeSet<_> = Reason::ALL.map(|reason| reason.to_string()).into();
+        assert_eq!((words.len(), sentences.len()), (Reason::ALL.len(), Reason::ALL.len()));
+        assert!(words.iter().all(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '4')));
+    }
 }

@@ -133,6 +133,9 @@ pub(crate) enum Command {
     /// The host itself, and the others it shares its records with
     #[command(subcommand)]
     Host(Host),
+    /// What crosses between hosts
+    #[command(subcommand)]
+    Net(Net),
     /// What would be decided, and why
     #[command(subcommand)]
     Plan(Plan),
@@ -409,6 +412,13 @@ pub(crate) enum Host {
     /// Bring this host into the cluster that its configuration names by now
     #[command(after_help = JOIN_HELP)]
     Join,
+}
+
+/// `net …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Net {
+    /// Say what the packet filter of this host has carried to and from the others, and what it has dropped
+    Show,
 }
 
 /// `plan …`.

@@ -15,6 +15,7 @@ pub(crate) fn summary() -> EnvironmentSummary {
         fence: Fence::OutOnly,
         origin: Origin::File,
         host: None,
+        hosts: Vec::new(),
         owner: None,
         expires: None,
         problem: None,
@@ -63,6 +64,7 @@ pub(crate) fn machine(name: &str, n: u8) -> MachineDetail {
         phase: MachinePhase::Ready,
         why: None,
         problem: None,
+        host: None,
         image: "micro".into(),
         memory_bytes: 192 << 20,
         cpus: 1,
@@ -113,6 +115,18 @@ pub(crate) fn detail() -> EnvironmentDetail {
         lineage: Vec::new(),
         snapshots: Vec::new(),
         at: None,
+    }
+}
+
+/// On two hosts.
+pub(crate) fn stretched_detail() -> EnvironmentDetail {
+    let all = detail();
+    let machines = all.machines.into_iter().zip(["a", "b"]);
+    EnvironmentDetail {
+        summary: EnvironmentSummary { host: Some("a".into()), hosts: vec!["a".into(), "b".into()], ..all.summary },
+        machines: machines.map(|(machine, host)| MachineDetail { host: Some(host.into()), ..machine }).collect(),
+        fence_counters: Default::default(),
+        ..detail()
     }
 }
 
@@ -285,6 +299,36 @@ pub(crate) fn host_report() -> HostReport {
                 Some("enable nested virtualization"),
             ),
             check("nftables", Verdict::Failed, "nft is not installed", Some("install the package nftables")),
+        ],
+    }
+}
+
+pub(crate) fn network() -> NetworkState {
+    let subnet = |vsid, kind, environment: Option<&str>, packets: u64| SubnetTraffic {
+        vsid,
+        kind,
+        environment: environment.map(Into::into),
+        out_packets: packets,
+        out_bytes: packets * 900,
+        in_packets: packets / 2,
+        in_bytes: packets / 2 * 66,
+    };
+    let dropped = |reason: &str, why: &str, frames| Dropped { reason: reason.into(), why: why.into(), frames };
+    NetworkState {
+        underlay: Some(Underlay {
+            device: "eth1".into(),
+            provider_address: "10.1.0.1".into(),
+            encapsulation: "nvgre".into(),
+            mtu: 1458,
+        }),
+        subnets: vec![
+            subnet(4096, SubnetKind::LabNetwork, None, 12_345),
+            subnet(4097, SubnetKind::Environment, Some("store"), 80),
+            subnet(4099, SubnetKind::Gone, None, 2),
+        ],
+        dropped: vec![
+            dropped("too-big", "they don't fit into a frame of the physical network", 3),
+            dropped("malformed", "they are cut off, or make no sense", 0),
         ],
     }
 }

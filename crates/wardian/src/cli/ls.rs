@@ -27,7 +27,7 @@ pub(crate) async fn run(session: &Session, arguments: &args::Ls) -> Result<(), F
 fn render(list: &EnvironmentList, long: bool, now: Timestamp, style: Style) -> String {
     let environments = &list.environments;
     let expires = long || environments.iter().any(|environment| environment.expires.is_some());
-    let host = long || environments.iter().any(|environment| environment.host.is_some());
+    let host = long || environments.iter().any(|environment| !environment.hosts.is_empty());
     let owner = long || environments.iter().any(|environment| environment.owner.is_some());
     let mut headings = vec!["NAME", "PHASE", "MACHINES", "FENCE", "AGE"];
     headings.extend(host.then_some("HOST"));
@@ -46,7 +46,8 @@ fn render(list: &EnvironmentList, long: bool, now: Timestamp, style: Style) -> S
                 since(&environment.created, now).map_or_else(none, age).into(),
             ];
             if host {
-                row.push(environment.host.clone().unwrap_or_else(none).into());
+                let hosts = environment.hosts.join(", ");
+                row.push(if hosts.is_empty() { none() } else { hosts }.into());
             }
             if expires {
                 row.push(environment.expires.as_deref().map_or_else(none, |at| countdown(at, now)).into());
@@ -102,6 +103,21 @@ mod tests {
         NAME     PHASE     MACHINES   FENCE     AGE  EXPIRES  OWNER  FROM
         store    running   2/2 ready  out-only  5m   -        -      file
         store-2  starting  0/2 ready  sealed    8s   2h 5m    ana    store
+        ");
+    }
+
+    #[test]
+    fn all_hosts_of_an_environment_are_in_one_column() {
+        let on = |hosts: &[&str], summary: EnvironmentSummary| EnvironmentSummary {
+            host: Some(hosts[0].into()),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..summary
+        };
+        let list = EnvironmentList { environments: vec![on(&["b"], summary()), on(&["a", "b"], clone_summary())] };
+        insta::assert_snapshot!(render(&list, false, NOW.parse().unwrap(), Style::PLAIN), @r"
+        NAME     PHASE     MACHINES   FENCE     AGE  HOST  FROM
+        store    running   2/2 ready  out-only  5m   b     file
+        store-2  starting  0/2 ready  sealed    8s   a, b  store
         ");
     }
 

@@ -27,6 +27,7 @@ mod generate;
 mod host;
 mod image;
 mod ls;
+mod net;
 mod output;
 mod plan;
 mod progress;
@@ -126,6 +127,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Cp(arguments) => cp::run(session, arguments).await,
         Command::Image(command) => image::run(session, command).await,
         Command::Host(command) => host::run(session, command).await,
+        Command::Net(command) => net::run(session, command).await,
         Command::Plan(command) => plan::run(session, command).await,
         Command::Daemon(_)
         | Command::Schema

@@ -20,7 +20,7 @@ use super::{
     ls::since,
     output::Style,
     snapshot,
-    table::{age, duration, table},
+    table::{age, columns, duration},
 };
 
 /// How much of a console is asked for, in bytes.
@@ -158,11 +158,17 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     if let Some(at) = &summary.expires {
         let _ = writeln!(text, "expires: {}", when(at, now));
     }
+    let across = summary.hosts.len() > 1;
+    if across {
+        let edge = |host: &String| if summary.host.as_ref() == Some(host) { " (edge)" } else { "" };
+        let hosts: Vec<_> = summary.hosts.iter().map(|host| format!("{host}{}", edge(host))).collect();
+        let _ = writeln!(text, "hosts: {}", hosts.join(", "));
+    }
     text.push('\n');
-    text += &table(
-        ["MACHINE", "PHASE", "READY AFTER", "AGENT", "INSIDE", "OUTSIDE", "EXPOSED", "WHY"],
-        detail.machines.iter().map(|machine| row(machine, style)),
-    );
+    let mut headings = vec!["MACHINE"];
+    headings.extend(across.then_some("HOST"));
+    headings.extend(["PHASE", "READY AFTER", "AGENT", "INSIDE", "OUTSIDE", "EXPOSED", "WHY"]);
+    text += &columns(headings, detail.machines.iter().map(|machine| row(machine, across, style)));
     for machine in &detail.machines {
         second_text(&mut text, machine, style);
     }
@@ -239,7 +245,8 @@ fn lineage(ancestors: &[Ancestor]) -> String {
     ancestors.iter().map(ancestor).collect::<Vec<_>>().join(", ")
 }
 
-fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
+/// With its host where the environment lies on several.
+fn row(machine: &MachineDetail, across: bool, style: Style) -> Vec<Cell> {
     let none = || "-".to_owned();
     let agent = match &machine.agent {
         Agent::Unknown => none(),
@@ -251,8 +258,9 @@ fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
         (_, Some(why), _) => why.clone(),
         _ => none(),
     };
-    [
-        machine.name.clone().into(),
+    let mut cells: Vec<Cell> = vec![machine.name.clone().into()];
+    cells.extend(across.then(|| machine.host.clone().unwrap_or_else(none).into()));
+    cells.extend([
         style.phase(machine.phase.word()),
         machine.ready_after_ms.map_or_else(none, duration).into(),
         agent.into(),
@@ -260,7 +268,8 @@ fn row(machine: &MachineDetail, style: Style) -> [Cell; 8] {
         outside(machine.outside.as_ref()).into(),
         exposed(&machine.exposed).into(),
         why.into(),
-    ]
+    ]);
+    cells
 }
 
 /// Why a machine's interface on the lab network is not what it shall be.
@@ -301,7 +310,7 @@ fn problem_text(text: &mut String, of: &str, problem: &Problem, style: Style) {
 mod tests {
     use super::*;
     use crate::cli::fixtures::{
-        NOW, clone_detail, clone_summary, detail, failed_detail, failed_summary, host_report, summary,
+        NOW, clone_detail, clone_summary, detail, failed_detail, failed_summary, host_report, stretched_detail, summary,
     };
 
     fn now() -> Timestamp {
@@ -339,6 +348,19 @@ mod tests {
         MACHINE  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED      WHY
         web      ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  80 at 20000  -
         db       ready  1m 5s        silent            192.168.23.2  10.86.0.2  -            -
+        ");
+    }
+
+    #[test]
+    fn an_environment_on_several_hosts_shows_which_machine_is_where() {
+        insta::assert_snapshot!(environment_text(&stretched_detail(), now(), Style::PLAIN), @r"
+        store: running, 2 of 2 machines ready, fence out-only, 5m old
+        inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
+        hosts: a (edge), b
+
+        MACHINE  HOST  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED      WHY
+        web      a     ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  80 at 20000  -
+        db       b     ready  1m 5s        silent            192.168.23.2  10.86.0.2  -            -
         ");
     }
 
