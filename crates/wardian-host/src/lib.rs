@@ -38,7 +38,7 @@ pub use memory::total as memory_total;
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
 pub use requests::{
-    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, Placement, SubnetOwner,
+    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, OtherHost, Placement, SubnetOwner,
     SubnetTraffic, Traffic,
 };
 /// What is counted between hosts.

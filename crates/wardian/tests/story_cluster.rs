@@ -199,6 +199,8 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     let at_least = counted("store");
     cluster.host(b).wardian(&["clone", "--quiet", "store", "copy"]).ok();
     assert_eq!([cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len()), [2, 2]);
+    let events = cluster.host(a).wardian(&["events"]).ok();
+    println!("{}", events.lines().filter(|line| line.contains("was cut")).collect::<String>());
     assert!(counted("copy") >= at_least, "the clone counts anew");
     let copy = cluster.host(a).outside_address("copy/web");
     for at in [a, b] {

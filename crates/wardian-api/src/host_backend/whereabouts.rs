@@ -1,10 +1,8 @@
 //! Where environments are, as the records say.
 
-use std::net::SocketAddrV4;
-
 use async_trait::async_trait;
-use wardian_host::{Host, HostStanding};
-use wardian_model::name::{EnvironmentName, HostName, MachineName};
+use wardian_host::{Host, OtherHost};
+use wardian_model::name::{EnvironmentName, MachineName};
 
 use crate::{
     peer::{Elsewhere, Whereabouts},
@@ -23,21 +21,19 @@ impl HostWhereabouts {
         Self { host }
     }
 
-    /// Where a host's daemon is; nothing for this host, and for one that nobody knows.
-    async fn at(&self, name: &HostName) -> Option<Elsewhere> {
-        let hosts = self.host.hosts().await.ok()?;
-        let HostStanding { record, presence, here, .. } = hosts.into_iter().find(|host| host.record.name == *name)?;
-        let peer: SocketAddrV4 = record.peer;
-        (!here).then(|| Elsewhere { host: record.name, peer, present: presence.is_some() })
+}
+
+impl From<OtherHost> for Elsewhere {
+    fn from(OtherHost { record, present }: OtherHost) -> Self {
+        Self { host: record.name, peer: record.peer, present }
     }
 }
 
 #[async_trait]
 impl Whereabouts for HostWhereabouts {
     async fn elsewhere(&self, environment: &EnvironmentName, machine: Option<&MachineName>) -> Option<Elsewhere> {
-        let (record, _) = self.host.environment(environment).await.ok()?;
-        let host = machine.map_or(record.host.as_ref(), |machine| record.host_of(machine))?;
-        self.at(host).await
+        // A store that can't be read is told by whoever answers then.
+        self.host.elsewhere_of(environment, machine).await.ok()?.map(Elsewhere::from)
     }
 
     async fn creates(&self, request: &UpRequest) -> Option<Elsewhere> {
@@ -46,6 +42,6 @@ impl Whereabouts for HostWhereabouts {
         // What is wrong with the file, and that no host takes it, is said by whoever makes it.
         let file = self.host.read_file_text(&request.file, file_name, name.as_ref()).await.ok()?;
         let placement = self.host.place(&file.spec).await.ok()??;
-        self.at(&placement.home).await
+        self.host.other(&placement.home).await.ok()?.map(Elsewhere::from)
     }
 }

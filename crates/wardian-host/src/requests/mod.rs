@@ -19,6 +19,6 @@ pub use clone::CloneRequest;
 pub use create::Extras;
 pub use file::CheckedFile;
 pub use images::ImportRequest;
-pub use place::{HostStanding, Placement};
+pub use place::{HostStanding, OtherHost, Placement};
 pub use read::EnvironmentWithMachines;
 pub use traffic::{SubnetOwner, SubnetTraffic, Traffic};

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use wardian_model::{
     cluster::{HostRecord, LeaderRecord, PresenceRecord},
     environment::{Desired, EnvironmentRecord, Origin},
-    name::{HostName, MachineName},
+    name::{EnvironmentName, HostName, MachineName},
     record::Record,
     size::ByteSize,
     spec::{EnvironmentSpec, Gateway, IsolationMode},
@@ -56,7 +56,48 @@ pub struct Placement {
     pub why: Vec<String>,
 }
 
+/// Another host, and whether it is there.
+#[derive(Debug, Clone)]
+pub struct OtherHost {
+    /// Its record.
+    pub record: HostRecord,
+    /// Whether its daemon is there and reaches the store.
+    pub present: bool,
+}
+
 impl Host {
+    /// The host that an environment is on, or a machine of it; nothing when that is this one, or nobody knows the environment.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn elsewhere_of(
+        &self,
+        environment: &EnvironmentName,
+        machine: Option<&MachineName>,
+    ) -> Result<Option<OtherHost>, Refusal> {
+        let Some(found) = self.shared.records.environment(environment).await? else { return Ok(None) };
+        let record = found.record;
+        let host = machine.map_or(record.host.as_ref(), |machine| record.host_of(machine));
+        match host {
+            Some(host) => self.other(host).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A host by its name; nothing when it is this one, or nobody knows it.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn other(&self, name: &HostName) -> Result<Option<OtherHost>, Refusal> {
+        if self.shared.host().as_ref() == Some(name) {
+            return Ok(None);
+        }
+        let records = &self.shared.records;
+        let Some(found) = records.get::<HostRecord>(&HostRecord::key_of(name)).await? else { return Ok(None) };
+        let present = records.get::<PresenceRecord>(&PresenceRecord::key_of(name)).await?.is_some();
+        Ok(Some(OtherHost { record: found.record, present }))
+    }
+
     /// The hosts of the cluster, by name; none where this host is alone.
     ///
     /// # Errors
