@@ -220,12 +220,17 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
 /// Deletes the files no record names. Not while a cut is under way: what it makes is named when it is done, and then
 /// the collector looks again ([`Shared::making`]).
 pub(crate) async fn collect(shared: &Shared) -> Result<(), Problem> {
+    // One that is deleting just now is waited for: who asked relies on it.
+    let _one = shared.collecting_memory.lock().await;
     let Ok(_alone) = shared.cutting.try_write() else { return Ok(()) };
     collect_alone(shared).await
 }
 
 /// The same, for who must have what is not needed any more out of the way: waits for a cut that is under way.
 pub(crate) async fn collect_in_any_case(shared: &Shared) -> Result<(), Problem> {
+    // In this order it would keep others waiting for the cut; so the cut is waited for first.
+    drop(shared.cutting.write().await);
+    let _one = shared.collecting_memory.lock().await;
     let _alone = shared.cutting.write().await;
     collect_alone(shared).await
 }

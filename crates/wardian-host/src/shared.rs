@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     /// Taken while files of layers are listed and deleted, or an image is.
     pub(crate) collecting: Mutex<()>,
+    /// Taken while files of memory are listed and deleted.
+    pub(crate) collecting_memory: Mutex<()>,
     /// Read while a cut makes files that no record names yet ([`Shared::making`]); written while files that none names
     /// are deleted.
     pub(crate) cutting: RwLock<()>,
@@ -70,6 +72,7 @@ impl Shared {
             vault,
             network,
             collecting: Mutex::new(()),
+            collecting_memory: Mutex::new(()),
             cutting: RwLock::new(()),
             collector: Collector::default(),
             loading: Mutex::new(()),

@@ -145,7 +145,7 @@ impl TestHost {
     }
 
     fn configuration(&self) -> PathBuf {
-        self.folder.path().join("wardian.toml")
+        self.folder.path().join("configured.toml")
     }
 
     /// Starts the daemon with further environment variables and waits until it answers.
