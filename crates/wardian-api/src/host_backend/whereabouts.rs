@@ -20,7 +20,6 @@ impl HostWhereabouts {
     pub const fn new(host: Host) -> Self {
         Self { host }
     }
-
 }
 
 impl From<OtherHost> for Elsewhere {
