@@ -1,7 +1,7 @@
 //! Which host of a cluster a new environment goes to, and what all hosts are.
 //!
-//! The host that is chosen makes the environment itself and looks at its own memory once more, so two requests at the same
-//! moment can't promise it twice.
+//! The host that is chosen makes the environment itself and looks once more at the memory it has. Nobody asks the others again that
+//! get a part of it, and two requests at the same moment may be promised the same memory.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
