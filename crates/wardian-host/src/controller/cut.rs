@@ -26,10 +26,10 @@ use wardian_model::{
     record::Record,
 };
 use wardian_plan::network::{NetworkPlan, machine_uid};
-use wardian_store::Transaction;
+use wardian_store::{Outcome, Transaction};
 
 use super::{Controller, Done, RETRY, live::Live, together::Together};
-use crate::{disks, fault, refusal::problem, shared::Shared};
+use crate::{disks, fault, records::At, refusal::problem, shared::Shared};
 
 /// How long a guest may take to freeze or thaw its file systems.
 const FREEZE: Duration = Duration::from_secs(10);
@@ -217,23 +217,25 @@ pub(super) fn stood_for(pause_us: u64) -> String {
 }
 
 async fn conclude(shared: &Shared, cut: CutId, phase: CutPhase) {
-    let written = shared
-        .records
-        .update::<CutRecord>(&CutRecord::key_of(cut), |record| {
-            record.phase = phase.clone();
-            true
-        })
-        .await;
-    if let Err(error) = written {
+    if let Err(error) = write_down(shared, cut, &phase).await {
         tracing::warn!(%cut, %error, "cut not written down; it is made anew");
     }
-    if shared.config.member.is_some() {
-        let parts = Transaction::new().delete_prefix(CutPartRecord::prefix_of(cut));
-        if let Err(error) = shared.records.store().commit(parts).await {
-            tracing::warn!(%cut, %error, "the parts of a cut are not forgotten");
+    fault::point("cut: recorded");
+}
+
+/// With its end, what hosts have said of their parts goes: nobody looks for it any more.
+async fn write_down(shared: &Shared, cut: CutId, phase: &CutPhase) -> wardian_store::Result<()> {
+    while let Some(At { mut record, revision }) = shared.records.cut(cut).await? {
+        record.phase = phase.clone();
+        let transaction = Transaction::new()
+            .unchanged(record.key(), revision)
+            .put_json(record.key(), &record)?
+            .delete_prefix(CutPartRecord::prefix_of(cut));
+        if let Outcome::Committed(_) = shared.records.store().commit(transaction).await? {
+            break;
         }
     }
-    fault::point("cut: recorded");
+    Ok(())
 }
 
 /// Writes down the machine's new top layer and makes its file.
