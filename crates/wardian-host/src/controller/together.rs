@@ -7,7 +7,7 @@
 //! A part is begun once. A daemon that finds that it has begun one before it was killed can't make it again, for the others may
 //! have had their moment: it says that there will be none.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
 use indexmap::IndexMap;
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +18,7 @@ use wardian_model::{
     name::HostName,
     record::Record,
 };
-use wardian_store::{Outcome, Revision, Transaction};
+use wardian_store::{Outcome, Revision, Transaction, typed};
 
 use crate::{records::At, refusal::problem, shared::Shared};
 
@@ -35,6 +35,8 @@ pub(super) struct Together<'a> {
     cut: CutId,
     /// This host and the others; nothing where the environment is on one host.
     hosts: Option<(HostName, BTreeSet<HostName>)>,
+    /// The cut's record as it was when this host began: whoever concludes the cut changes it.
+    begun: OnceLock<Revision>,
 }
 
 impl<'a> Together<'a> {
@@ -44,7 +46,7 @@ impl<'a> Together<'a> {
             let others = environment.hosts().into_iter().filter(|host| **host != own).cloned().collect();
             (own, others)
         });
-        Self { shared, cut, hosts }
+        Self { shared, cut, hosts, begun: OnceLock::new() }
     }
 
     /// All that can be done while machines run is done, on all hosts.
@@ -103,25 +105,37 @@ impl<'a> Together<'a> {
 
     /// Writes down how far this host is, unless the cut was concluded meanwhile.
     async fn write(&self, own: &HostName, stage: CutStage) -> Result<(), Problem> {
+        let failed = |error: wardian_store::Error| problem(&error);
+        let part = CutPartRecord { cut: self.cut, host: own.clone(), stage };
+        let key = part.key();
+        let revision = match self.begun.get() {
+            // Machines may stand: nothing is read that is known.
+            Some(revision) => *revision,
+            None => self.begin(own, &part).await?,
+        };
+        let transaction =
+            Transaction::new().unchanged(CutRecord::key_of(self.cut), revision).put_json(key, &part).map_err(failed)?;
+        match self.shared.records.store().commit(transaction).await.map_err(failed)? {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Conflict { .. } => Err(Problem::new("the cut was given up by another host")),
+        }
+    }
+
+    /// The first that is written of a part: nobody has concluded the cut, and no daemon before this one has begun the part.
+    async fn begin(&self, own: &HostName, part: &CutPartRecord) -> Result<Revision, Problem> {
         let records = &self.shared.records;
         let failed = |error: wardian_store::Error| problem(&error);
         let cut = records.cut(self.cut).await.map_err(failed)?;
         let Some(At { revision, .. }) = cut.filter(|cut| cut.record.phase == CutPhase::Wanted) else {
             return Err(Problem::new("the cut was given up by another host"));
         };
-        let part = CutPartRecord { cut: self.cut, host: own.clone(), stage };
-        let key = part.key();
-        if part.stage == CutStage::Prepared && records.get::<CutPartRecord>(&key).await.map_err(failed)?.is_some() {
+        let before = records.get::<CutPartRecord>(&part.key()).await.map_err(failed)?;
+        if part.stage == CutStage::Prepared && before.is_some() {
             return Err(
                 Problem::new(format!("the daemon of host {own} ended while the cut was made")).hint("ask for it again")
             );
         }
-        let transaction =
-            Transaction::new().unchanged(CutRecord::key_of(self.cut), revision).put_json(key, &part).map_err(failed)?;
-        match records.store().commit(transaction).await.map_err(failed)? {
-            Outcome::Committed(_) => Ok(()),
-            Outcome::Conflict { .. } => Err(Problem::new("the cut was given up by another host")),
-        }
+        Ok(*self.begun.get_or_init(|| revision))
     }
 
     /// Waits until all of `hosts` are as far as `enough` says.
@@ -133,14 +147,20 @@ impl<'a> Together<'a> {
         let failed = |error: wardian_store::Error| problem(&error);
         let prefix = CutPartRecord::prefix_of(self.cut);
         let store = self.shared.records.store();
-        let from = Revision(store.revision().await.map_err(failed)?.0 + 1);
-        let mut changes = store.watch(&prefix, from).await.map_err(failed)?;
+        let mut changes = None;
         loop {
-            let parts = self.shared.records.list::<CutPartRecord>(&prefix).await.map_err(failed)?;
-            let parts: IndexMap<_, _> = parts.into_iter().map(|part| (part.host, part.stage)).collect();
+            let parts = typed::list_as::<CutPartRecord>(&**store, &prefix).await.map_err(failed)?;
+            let seen = parts.revision;
+            let parts: IndexMap<_, _> =
+                parts.entries.into_iter().map(|part| (part.value.host, part.value.stage)).collect();
             if hosts.iter().all(|host| parts.get(host).is_some_and(&enough)) {
                 return Ok(parts);
             }
+            // Often the others were faster; only who waits watches.
+            let changes = match &mut changes {
+                Some(changes) => changes,
+                none => none.insert(store.watch(&prefix, seen.next()).await.map_err(failed)?),
+            };
             changes.next().await.map_err(failed)?;
         }
     }
@@ -149,7 +169,7 @@ impl<'a> Together<'a> {
     async fn concluded(&self) -> Result<(), Problem> {
         let failed = |error: wardian_store::Error| problem(&error);
         let store = self.shared.records.store();
-        let from = Revision(store.revision().await.map_err(failed)?.0 + 1);
+        let from = store.revision().await.map_err(failed)?.next();
         let mut changes = store.watch(&CutRecord::key_of(self.cut), from).await.map_err(failed)?;
         loop {
             let cut = self.shared.records.cut(self.cut).await.map_err(failed)?;
