@@ -9,7 +9,7 @@ use futures::FutureExt;
 use wardian_model::{cluster::HostRecord, environment::EnvironmentRecord, record::Record};
 use wardian_network::{Underlay, UnderlayConfig};
 use wardian_plan::fabric::{self, HostPolicy};
-use wardian_store::{Result, Revision};
+use wardian_store::Result;
 
 use crate::{config::Membership, host::OpenError, refusal::problem, shared::Shared};
 
@@ -56,7 +56,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 
 async fn follow(shared: &Shared, member: &Membership, underlay: &Underlay) -> Result<()> {
     let store = shared.records.store();
-    let from = Revision(store.revision().await?.0 + 1);
+    let from = store.revision().await?.next();
     let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
     let mut hosts = store.watch(HostRecord::PREFIX, from).await?;
     let mut applied = None;

@@ -104,8 +104,9 @@ impl Host {
     /// When the store can't be read.
     pub async fn hosts(&self) -> Result<Vec<HostStanding>, Refusal> {
         let records = &self.shared.records;
-        let presences = records.list::<PresenceRecord>(PresenceRecord::PREFIX).await?;
+        // The leader first: one that has left since is shown as away, not as leading and away.
         let leader = records.get::<LeaderRecord>(LeaderRecord::KEY).await?.map(|leader| leader.record.host);
+        let presences = records.list::<PresenceRecord>(PresenceRecord::PREFIX).await?;
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let own = self.shared.host();
         let all = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|record| {
@@ -114,9 +115,10 @@ impl Host {
             let there = |e: &EnvironmentRecord| {
                 e.identities.keys().filter(|machine| e.host_of(machine) == Some(&record.name)).count()
             };
+            let presence = presences.iter().find(|presence| presence.host == record.name).cloned();
             HostStanding {
-                presence: presences.iter().find(|presence| presence.host == record.name).cloned(),
-                leads: leader.as_ref() == Some(&record.name),
+                leads: leader.as_ref() == Some(&record.name) && presence.is_some(),
+                presence,
                 here: own.as_ref() == Some(&record.name),
                 machines: environments.iter().map(there).sum(),
                 promised: ByteSize::bytes(placed),

@@ -9,6 +9,7 @@ use wardian_model::{
     encapsulation::Encapsulation, environment::EnvironmentRecord, name::EnvironmentName, record::Record, vsid::Vsid,
 };
 use wardian_network::filter::{Carried, Reason};
+use wardian_plan::fabric::LAB_VSID;
 
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
 
@@ -70,7 +71,7 @@ impl Host {
             hosts.len() > 1 && shared.host().is_some_and(|own| hosts.contains(&own))
         });
         let there: BTreeSet<Vsid> =
-            across.map(EnvironmentRecord::vsid).chain([Vsid::FIRST]).chain(counters.carried.keys().copied()).collect();
+            across.map(EnvironmentRecord::vsid).chain([LAB_VSID]).chain(counters.carried.keys().copied()).collect();
         let subnet = |vsid: Vsid| {
             let carried = counters.carried.get(&vsid).copied().unwrap_or_default();
             (vsid, SubnetTraffic { of: owner(vsid, &environments), carried })
@@ -89,7 +90,7 @@ impl Host {
 fn owner(vsid: Vsid, environments: &[EnvironmentRecord]) -> SubnetOwner {
     let mut environments = environments.iter();
     match environments.find(|environment| environment.vsid() == vsid) {
-        _ if vsid == Vsid::FIRST => SubnetOwner::Lab,
+        _ if vsid == LAB_VSID => SubnetOwner::Lab,
         Some(environment) => SubnetOwner::Environment(environment.name.clone()),
         None => SubnetOwner::Gone,
     }
