@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wardian_testkit::{TestCluster, TestHost, wait};
+use wardian_testkit::{Inventory, TestCluster, TestHost, wait};
 
 const SLOW: Duration = Duration::from_secs(60);
 
@@ -27,6 +27,42 @@ machines:
 isolation: {{ fence: open, expose: [ web:80 ] }}
 "
     )
+}
+
+/// Hosts a and b in two physical subnets, the image on a, and what is there before anything is asked for.
+fn two_hosts(cluster: &mut TestCluster) -> (usize, usize, [Inventory; 2]) {
+    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
+    cluster.import_micro(a);
+    let before = [a, b].map(|host| cluster.host(host).inventory());
+    (a, b, before)
+}
+
+/// The example, with a machine on each host.
+fn spread(host: &TestHost) -> String {
+    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
+    let path = host.write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
+    path.to_string_lossy().into_owned()
+}
+
+/// But for the image that was taken along: it stays as long as it has a name.
+fn nothing_is_left(cluster: &TestCluster, before: &[Inventory; 2]) {
+    for (at, before) in before.iter().enumerate() {
+        let host = cluster.host(at);
+        // Layers of a part go a moment after the environment's records.
+        wait::until("no layer is left", SLOW, || host.inventory().count("/layers/").eq(&0).then_some(()));
+        host.inventory().without("vault/images").adds_nothing_to(before);
+    }
+}
+
+/// What has crossed between this host and the others, in packets in and out: of an environment, or of the lab network.
+fn crossing(host: &TestHost, environment: Option<&str>) -> [u64; 2] {
+    let shown = host.wardian(&["net", "show", "--json"]).json();
+    let found = shown["subnets"].as_array().unwrap().iter().find(|subnet| match environment {
+        Some(name) => subnet["environment"] == name,
+        None => subnet["vsid"] == 4096,
+    });
+    let found = found.unwrap_or_else(|| panic!("no {environment:?} in {shown}"));
+    ["in-packets", "out-packets"].map(|key| found[key].as_u64().unwrap_or_else(|| panic!("no {key} in {shown}")))
 }
 
 fn up(host: &TestHost, name: &str) {
@@ -54,10 +90,8 @@ fn page(host: &TestHost, address: &str) -> String {
 #[test]
 fn story_hosts_share_their_records_and_the_lab_network_and_outlive_each_other() {
     let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 3, true);
-    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
+    let (a, b, before) = two_hosts(&mut cluster);
     assert_eq!(hosts(cluster.host(b)), [("a".into(), "up".into()), ("b".into(), "up".into())]);
-    cluster.import_micro(a);
-    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
 
     // Two with one inside, asked for at one host. The second goes where there is more room, and takes its image along.
     up(cluster.host(a), "red");
@@ -91,6 +125,8 @@ fn story_hosts_share_their_records_and_the_lab_network_and_outlive_each_other() 
     assert_eq!(said.trim(), far);
     let own = cluster.host(a).script(&format!("{near}/web"), "wget -q -O - http://192.168.23.1/name");
     assert_eq!(own.trim(), near, "the inside is another one's");
+
+    assert!(crossing(cluster.host(a), None).iter().all(|packets| *packets > 0), "nothing has crossed");
 
     // A clone is where its source is, whoever asks for it.
     cluster.host(a).wardian(&["clone", "--quiet", far, "copy"]).ok();
@@ -133,22 +169,14 @@ fn story_hosts_share_their_records_and_the_lab_network_and_outlive_each_other() 
     lossless(&cluster, "etcd is back");
 
     cluster.host(b).wardian(&["rm", "red", "blue", "copy"]).ok();
-    for (at, before) in [a, b].into_iter().zip(&before) {
-        // The image that was taken along stays, as long as it has a name.
-        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
-    }
+    nothing_is_left(&cluster, &before);
 }
 
 #[test]
 fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 1, false);
-    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
-    cluster.import_micro(a);
-    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
-
-    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
-    let path = cluster.host(a).write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
-    let path = path.to_string_lossy();
+    let (a, b, before) = two_hosts(&mut cluster);
+    let path = spread(cluster.host(a));
     let planned = cluster.host(a).wardian(&["plan", "place", &path, "--json"]).json();
     assert_eq!(planned["machines"], serde_json::json!({ "web": "a", "db": "b" }), "{planned}");
     cluster.host(a).wardian(&["up", "--quiet", &path]).ok();
@@ -159,6 +187,9 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     for at in [a, b] {
         let page = cluster.host(at).curl(&format!("http://{web}/cgi-bin/index.cgi")).ok();
         assert_eq!(page.matches("a fern").count(), 2, "from host {at}: {page}");
+    }
+    for at in [a, b] {
+        assert!(crossing(cluster.host(at), Some("store")).iter().all(|packets| *packets > 0), "nothing has crossed");
     }
     // Either machine is worked with from either host.
     for (machine, hostname) in [("store/web", "web-server"), ("store/db", "db-server")] {
@@ -217,10 +248,7 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     assert!(refused.contains("hosts a and b"), "{refused}");
 
     cluster.host(b).wardian(&["rm", "store", "copy"]).ok();
-    for (at, before) in [a, b].into_iter().zip(&before) {
-        wait::until("nothing is left", SLOW, || cluster.host(at).inventory().count("/layers/").eq(&0).then_some(()));
-        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
-    }
+    nothing_is_left(&cluster, &before);
 }
 
 /// Where a daemon is killed while it makes its part of a cut: before and after the others wait for it, and while it exchanges
@@ -231,12 +259,8 @@ const STEPS: [&str; 5] =
 #[test]
 fn story_a_cut_through_two_hosts_survives_a_kill_on_either() {
     let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 1, false);
-    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
-    cluster.import_micro(a);
-    let before = [cluster.host(a).inventory(), cluster.host(b).inventory()];
-    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
-    let path = cluster.host(a).write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
-    cluster.host(a).wardian(&["up", "--quiet", &path.to_string_lossy()]).ok();
+    let (a, b, before) = two_hosts(&mut cluster);
+    cluster.host(a).wardian(&["up", "--quiet", &spread(cluster.host(a))]).ok();
     let web = cluster.host(a).outside_address("store/web");
 
     for killed in [a, b] {
@@ -276,8 +300,5 @@ fn story_a_cut_through_two_hosts_survives_a_kill_on_either() {
         }
     }
     cluster.host(a).wardian(&["rm", "store"]).ok();
-    for (at, before) in [a, b].into_iter().zip(&before) {
-        wait::until("nothing is left", SLOW, || cluster.host(at).inventory().count("/layers/").eq(&0).then_some(()));
-        cluster.host(at).inventory().without("vault/images").adds_nothing_to(before);
-    }
+    nothing_is_left(&cluster, &before);
 }
