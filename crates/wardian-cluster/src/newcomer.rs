@@ -43,6 +43,8 @@ pub struct Settings {
     pub ports: (u16, u16),
     /// How frames travel between hosts.
     pub encapsulation: Encapsulation,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes.
+    pub mtu: u16,
 }
 
 impl Settings {
@@ -54,6 +56,7 @@ impl Settings {
             zone: self.zone.clone(),
             ports: self.ports,
             encapsulation: self.encapsulation,
+            mtu: self.mtu,
             secret: secret.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
@@ -66,6 +69,7 @@ impl Settings {
             ("[lab] zone", self.zone.clone(), cluster.zone.clone()),
             ("ports", ports(self.ports), ports(cluster.ports)),
             ("[cluster] encapsulation", self.encapsulation.to_string(), cluster.encapsulation.to_string()),
+            ("[cluster] mtu", self.mtu.to_string(), cluster.mtu.to_string()),
         ]
         .into_iter()
         .filter(|(_, here, there)| here != there)
@@ -85,6 +89,7 @@ mod tests {
             zone: "wardian.internal".to_owned(),
             ports: (30000, 32767),
             encapsulation: Encapsulation::Nvgre,
+            mtu: 1500,
         };
         let (one, other) = (settings.found(), settings.found());
         assert_eq!(one.secret.len(), 64);

@@ -86,6 +86,7 @@ async fn who_is_configured_otherwise_is_told_each_difference() {
         zone: "lab.example".to_owned(),
         ports: (1, 2),
         encapsulation: Encapsulation::Vxlan,
+        mtu: 9000,
     };
     let error = refused(&store, &Newcomer { settings, ..newcomer(2) }).await;
     assert_eq!(
@@ -94,7 +95,7 @@ async fn who_is_configured_otherwise_is_told_each_difference() {
          [lab] prefix is 10.87.0.0/16 here and 10.86.0.0/24 in the cluster; \
          [lab] zone is lab.example here and wardian.internal in the cluster; \
          ports is 1-2 here and 30000-32767 in the cluster; \
-         [cluster] encapsulation is vxlan here and nvgre in the cluster"
+         [cluster] encapsulation is vxlan here and nvgre in the cluster; [cluster] mtu is 9000 here and 1500 in the cluster"
     );
     assert!(error.hint().starts_with("change `[lab] prefix` and `[lab] zone` and"), "{}", error.hint());
     // A host of the cluster whose configuration was changed, too.

@@ -39,6 +39,8 @@ pub struct Membership {
     pub name: HostName,
     /// How frames travel to the others.
     pub encapsulation: Encapsulation,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes.
+    pub mtu: u16,
     /// Its address on the physical network.
     pub provider: Ipv4Addr,
     /// Its address on the lab network.

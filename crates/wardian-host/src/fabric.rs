@@ -34,6 +34,7 @@ pub(crate) async fn open(shared: &Shared) -> std::result::Result<(), OpenError> 
         instance: shared.network.config().instance.clone(),
         provider: member.provider,
         encapsulation: member.encapsulation,
+        mtu: member.mtu,
     };
     let underlay = Underlay::open(config).await?;
     let changes = underlay.apply(&wanted(shared, member).await?).await?;

@@ -57,12 +57,12 @@ impl Ground {
         Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
     }
 
-    /// That this host has that address on the physical network, where other hosts can be reached.
+    /// That this host has that address on the physical network, where other hosts can be reached by packets of `mtu` bytes.
     ///
     /// # Errors
-    /// When it is on no device, or on the wrong one.
-    pub async fn check_provider(&self, provider: Ipv4Addr, lab_bridge: &str) -> Result<(), OpenError> {
-        underlay::check_provider(provider, lab_bridge).await?;
+    /// When it is on no device, on the wrong one, or on one that takes smaller packets.
+    pub async fn check_provider(&self, provider: Ipv4Addr, mtu: u16, lab_bridge: &str) -> Result<(), OpenError> {
+        underlay::check_provider(provider, mtu, lab_bridge).await?;
         Ok(())
     }
 

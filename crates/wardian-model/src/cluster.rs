@@ -22,9 +22,17 @@ pub struct ClusterRecord {
     pub ports: (u16, u16),
     /// How frames travel between hosts.
     pub encapsulation: Encapsulation,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes. Clusters that don't say are of the time
+    /// before they could.
+    #[serde(default = "common_underlay")]
+    pub mtu: u16,
     /// By which hosts know each other where they talk directly: 32 random bytes in hexadecimal. Who can read the store
     /// is a host.
     pub secret: String,
+}
+
+const fn common_underlay() -> u16 {
+    Encapsulation::COMMON_UNDERLAY
 }
 
 impl Record for ClusterRecord {

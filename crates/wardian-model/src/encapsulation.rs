@@ -28,6 +28,13 @@ impl Encapsulation {
         }
     }
 
+    /// The smallest and the largest IP packets, in bytes, that a physical network may be said to take. Below, a guest would have less than
+    /// the 1280 bytes that IPv6 promises; above, no Ethernet goes.
+    pub const UNDERLAY: std::ops::RangeInclusive<u16> = 1280 + 50..=9216;
+
+    /// What every Ethernet takes, in bytes.
+    pub const COMMON_UNDERLAY: u16 = 1500;
+
     /// The largest IP packet of a guest that fits, where the physical network takes `underlay` bytes.
     #[must_use]
     pub const fn guest_mtu(self, underlay: u16) -> u16 {
@@ -52,5 +59,6 @@ mod tests {
     #[test]
     fn what_fits_into_a_physical_frame_is_told() {
         assert_eq!((Encapsulation::Nvgre.guest_mtu(1500), Encapsulation::Vxlan.guest_mtu(1500)), (1458, 1450));
+        assert_eq!(Encapsulation::Vxlan.guest_mtu(*Encapsulation::UNDERLAY.start()), 1280);
     }
 }

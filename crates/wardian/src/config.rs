@@ -80,6 +80,8 @@ unknown keys are errors:
   # peer-port = 7643
   # How frames travel between hosts: nvgre or vxlan, the same for all.
   # encapsulation = \"nvgre\"
+  # The largest packet, in bytes, that the physical network takes between any two hosts; the same for all.
+  # mtu = 1500
 
 A flag wins over the file.";
 

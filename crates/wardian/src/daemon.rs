@@ -120,8 +120,8 @@ pub(crate) async fn run(flags: &args::Daemon, config: Config) -> anyhow::Result<
 /// With what its cluster has given it.
 fn as_member(told: HostConfig, joined: &cluster::Joined) -> HostConfig {
     let membership = joined.membership.clone();
-    // What fits between hosts whose physical network takes what every one does.
-    let mtu = membership.encapsulation.guest_mtu(told.lab.mtu);
+    // The same on every host, for a machine's network does not change when it is somewhere else.
+    let mtu = membership.encapsulation.guest_mtu(membership.mtu);
     let lab = LabConfig { host: Some(membership.lab_address), mtu, ..told.lab };
     HostConfig { lab, member: Some(membership), ..told }
 }

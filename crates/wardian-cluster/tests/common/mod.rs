@@ -19,6 +19,7 @@ pub(crate) fn settings() -> Settings {
         zone: "wardian.internal".to_owned(),
         ports: (30000, 32767),
         encapsulation: Encapsulation::Nvgre,
+        mtu: 1500,
     }
 }
 

@@ -28,6 +28,21 @@ pub enum UnderlayError {
         /// The device that has it.
         device: String,
     },
+    /// The device does not take what the physical network is said to.
+    #[error(
+        "{device}, which has the provider address {address}, takes packets of {takes} bytes, and between hosts they are of {mtu}; raise it \
+         (`ip link set {device} mtu {mtu}`), or say `mtu = {takes}` in [cluster] on all hosts before the first one founds the cluster"
+    )]
+    Narrow {
+        /// As configured.
+        address: Ipv4Addr,
+        /// The device that has it.
+        device: String,
+        /// Its MTU, in bytes.
+        takes: u32,
+        /// What was said of the physical network, in bytes.
+        mtu: u16,
+    },
     /// The provider address is in the lab network, which is what shall be carried.
     #[error(
         "the provider address {address} is on the lab bridge {bridge} itself; correct provider-address in the configuration"

@@ -26,6 +26,15 @@ pub(super) fn netlink() -> Result<Netlink, NetworkError> {
     Netlink::open().map_err(NetworkError::kernel("open a netlink socket"))
 }
 
+/// That the device with the provider address takes packets of `mtu` bytes.
+pub(super) fn is_wide(device: &Link, provider: Ipv4Addr, mtu: u16) -> Result<(), UnderlayError> {
+    if device.mtu < u32::from(mtu) {
+        let name = device.name.clone();
+        return Err(UnderlayError::Narrow { address: provider, device: name, takes: device.mtu, mtu });
+    }
+    Ok(())
+}
+
 /// The device that has the provider address.
 pub(super) fn device_of(provider: Ipv4Addr) -> Result<Link, UnderlayError> {
     let doing = || NetworkError::kernel("list this host's addresses");

@@ -46,6 +46,8 @@ pub struct UnderlayConfig {
     pub provider: Ipv4Addr,
     /// How frames travel between hosts.
     pub encapsulation: Encapsulation,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes.
+    pub mtu: u16,
 }
 
 /// The lab bridge, connected.
@@ -93,18 +95,20 @@ impl Underlay {
     ///
     /// # Errors
     /// [`UnderlayError::NoProvider`] when no device has that address, [`UnderlayError::NotEthernet`] when one has it
-    /// that leads to no host, and what the kernel refuses.
+    /// that leads to no host, [`UnderlayError::Narrow`] when it takes smaller packets, and what the kernel refuses.
     pub async fn open(config: UnderlayConfig) -> Result<Self, UnderlayError> {
         let daemon = Namespace::current()?;
-        let (provider, pins) = (config.provider, pins(&config.run_dir));
+        let (provider, needed, pins) = (config.provider, config.mtu, pins(&config.run_dir));
         let open = move || {
             let device = links::device_of(provider)?;
+            links::is_wide(&device, provider, needed)?;
             let mut filter = Filter::open(&pins)?;
             filter.receive_only(&device.name, provider)?;
             Ok((device, filter))
         };
         let (device, filter) = run(&daemon, "open the way to other hosts", open).await?;
-        let mtu = config.encapsulation.guest_mtu(links::mtu_of(&device));
+        // The device may take more than the way to some host.
+        let mtu = config.encapsulation.guest_mtu(config.mtu);
         let state = Arc::new(Mutex::new(State { filter, known: None, port: None }));
         Ok(Self { config, daemon, device: device.name, mtu, state })
     }
@@ -308,14 +312,16 @@ impl State {
 /// that has it. In the namespace of the calling thread.
 ///
 /// # Errors
-/// [`UnderlayError::NoProvider`], [`UnderlayError::NotEthernet`] and [`UnderlayError::InLab`], and what the kernel refuses.
-pub async fn check_provider(provider: Ipv4Addr, bridge: &str) -> Result<String, UnderlayError> {
-    let look = move || Ok(links::device_of(provider)?.name);
+/// [`UnderlayError::NoProvider`], [`UnderlayError::NotEthernet`], [`UnderlayError::InLab`] and [`UnderlayError::Narrow`], and
+/// what the kernel refuses.
+pub async fn check_provider(provider: Ipv4Addr, mtu: u16, bridge: &str) -> Result<String, UnderlayError> {
+    let look = move || links::device_of(provider);
     let device = run(&Namespace::current()?, "look for the provider address", look).await?;
-    if device == bridge {
-        return Err(UnderlayError::InLab { address: provider, bridge: device });
+    if device.name == bridge {
+        return Err(UnderlayError::InLab { address: provider, bridge: device.name });
     }
-    Ok(device)
+    links::is_wide(&device, provider, mtu)?;
+    Ok(device.name)
 }
 
 /// On a thread of its own in that namespace. When the caller stops waiting, it is finished all the same.

@@ -14,7 +14,10 @@ use wardian_plan::{
     network::{LabConfig, environment, lab as lab_plan},
 };
 
-use super::{Guest, Namespace, fabric::Fabric};
+use super::{
+    Guest, Namespace,
+    fabric::{Fabric, UNDERLAY_MTU},
+};
 
 /// Hosts; the first one is alone in its physical subnet.
 pub struct Cluster {
@@ -36,6 +39,8 @@ pub struct ClusterHost {
     pub network: Network,
     underlay: Option<Underlay>,
     pub bridge: MacAddress,
+    /// What the physical network is said to take, in bytes.
+    pub underlay_mtu: u16,
 }
 
 /// A namespace on a host, with all addresses on one hardware address.
@@ -58,8 +63,14 @@ impl Cluster {
 
     /// With a lab network that takes packets of `mtu` bytes.
     pub fn with_mtu(hosts: u8, encapsulation: Encapsulation, mtu: u16) -> Self {
+        Self::on(UNDERLAY_MTU, hosts, encapsulation, mtu)
+    }
+
+    /// On a physical network that takes packets of `underlay` bytes.
+    pub fn on(underlay: u16, hosts: u8, encapsulation: Encapsulation, mtu: u16) -> Self {
         let (edges, environments) = (Vec::new(), Vec::new());
-        let mut cluster = Self { fabric: Fabric::new(0), hosts: Vec::new(), edges, environments, encapsulation };
+        let fabric = Fabric::with_mtu(0, underlay);
+        let mut cluster = Self { fabric, hosts: Vec::new(), edges, environments, encapsulation };
         for n in 0..hosts {
             let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
             let provider = Ipv4Addr::new(10, subnet, 0, number);
@@ -157,7 +168,17 @@ impl ClusterHost {
         let network = space.enter(|| Network::open(network).unwrap());
         wait(network.ensure_lab(&lab_plan(&lab, &[]))).unwrap();
         let bridge = MacAddress::local(0);
-        let mut host = Self { space, provider, lab_address, lab, run_dir, network, underlay: None, bridge };
+        let mut host = Self {
+            space,
+            provider,
+            lab_address,
+            lab,
+            run_dir,
+            network,
+            underlay: None,
+            bridge,
+            underlay_mtu: fabric.mtu,
+        };
         host.reopen(encapsulation).unwrap();
         host
     }
@@ -172,8 +193,8 @@ impl ClusterHost {
     }
 
     pub fn open(&self, provider: Ipv4Addr, encapsulation: Encapsulation) -> Result<Underlay, UnderlayError> {
-        let config =
-            UnderlayConfig { run_dir: self.run_dir.clone(), instance: "test".to_owned(), provider, encapsulation };
+        let (run_dir, mtu) = (self.run_dir.clone(), self.underlay_mtu);
+        let config = UnderlayConfig { run_dir, instance: "test".to_owned(), provider, encapsulation, mtu };
         self.space.enter(|| wait(Underlay::open(config)))
     }
 

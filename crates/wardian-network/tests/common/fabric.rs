@@ -10,7 +10,7 @@ use wardian_plan::fabric::{Encapsulation, HostPolicy, Seat, Subnet, compile, dif
 
 use super::Namespace;
 
-/// What the physical network takes.
+/// What the physical network takes, unless a test says another.
 pub const UNDERLAY_MTU: u16 = 1500;
 
 /// The physical network: `hosts[0]` alone in 10.1.0.0/16, all others in 10.2.0.0/16.
@@ -18,6 +18,8 @@ pub struct Fabric {
     pub router: Namespace,
     pub hosts: Vec<FabricHost>,
     pub folder: tempfile::TempDir,
+    /// What it takes, in bytes.
+    pub mtu: u16,
 }
 
 /// A host: what it has of its own, and the filter.
@@ -37,6 +39,10 @@ pub struct TestSwitch {
 
 impl Fabric {
     pub fn new(hosts: u8) -> Self {
+        Self::with_mtu(hosts, UNDERLAY_MTU)
+    }
+
+    pub fn with_mtu(hosts: u8, mtu: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let router = Namespace::new(folder.path().join("router"));
         router.run("sysctl -qw net.ipv4.ip_forward=1");
@@ -46,7 +52,7 @@ impl Fabric {
             router.run(&format!("ip address add 10.{subnet}.0.254/16 dev lan{subnet}"));
             router.run(&format!("ip link set lan{subnet} up"));
         }
-        let mut fabric = Self { router, hosts: Vec::new(), folder };
+        let mut fabric = Self { router, hosts: Vec::new(), folder, mtu };
         for n in 0..hosts {
             let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
             fabric.hosts.push(FabricHost::new(&fabric, n, Ipv4Addr::new(10, subnet, 0, number)));
@@ -65,10 +71,8 @@ impl Fabric {
     pub fn plug(&self, space: &Namespace, name: &str, address: Ipv4Addr) {
         let subnet = address.octets()[1];
         space.run("ip link set lo up");
-        let to = self.router.path().display();
-        space.run(&format!(
-            "ip link add eth0 mtu {UNDERLAY_MTU} type veth peer name {name} mtu {UNDERLAY_MTU} netns {to}"
-        ));
+        let (to, mtu) = (self.router.path().display(), self.mtu);
+        space.run(&format!("ip link add eth0 mtu {mtu} type veth peer name {name} mtu {mtu} netns {to}"));
         self.router.run(&format!("ip link set {name} master lan{subnet} up"));
         space.run(&format!("ip address add {address}/16 dev eth0"));
         space.run("ip link set eth0 up");

@@ -79,7 +79,11 @@ impl Stretched {
     }
 
     pub fn with_mtu(hosts: u8, encapsulation: Encapsulation, mtu: u16) -> Self {
-        let cluster = Cluster::with_mtu(hosts, encapsulation, mtu);
+        Self::over(Cluster::with_mtu(hosts, encapsulation, mtu))
+    }
+
+    /// In a cluster without environments.
+    pub fn over(cluster: Cluster) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { guests: BTreeMap::new(), services: BTreeMap::new(), records: BTreeMap::new(), cluster, runtime }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     pub(crate) peer: SocketAddrV4,
     /// How frames travel between hosts.
     pub(crate) encapsulation: Encapsulation,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes.
+    pub(crate) mtu: u16,
     /// The records.
     pub(crate) etcd: EtcdConfig,
 }
@@ -41,6 +43,12 @@ pub(super) struct File {
     peer_port: Option<u16>,
     #[serde(default = "nvgre")]
     encapsulation: Encapsulation,
+    #[serde(default = "common")]
+    mtu: u16,
+}
+
+const fn common() -> u16 {
+    Encapsulation::COMMON_UNDERLAY
 }
 
 const fn nvgre() -> Encapsulation {
@@ -69,6 +77,16 @@ pub(crate) enum Error {
         "the lab network can't travel by ip-rewrite: it is for the subnets of environments, by their own provider addresses"
     )]
     Rewrite,
+    /// No physical network is like that.
+    #[error(
+        "[cluster] mtu is {mtu}, and physical networks take {} to {} bytes",
+        Encapsulation::UNDERLAY.start(),
+        Encapsulation::UNDERLAY.end()
+    )]
+    Mtu {
+        /// As configured.
+        mtu: u16,
+    },
 }
 
 impl Error {
@@ -79,6 +97,9 @@ impl Error {
                 "choose one with `name` in [cluster]: lower-case letters, digits and hyphens, 63 at most"
             }
             Self::Certificates { .. } => "give all three, or none for an etcd without certificates",
+            Self::Mtu { .. } => {
+                "say the largest packet that goes between any two hosts, like 9000, or nothing for the 1500 that always go"
+            }
             Self::Rewrite => "choose `encapsulation = \"nvgre\"` or \"vxlan\" in [cluster]",
         }
     }
@@ -93,6 +114,9 @@ impl File {
         };
         if self.encapsulation == Encapsulation::IpRewrite {
             return Err(Error::Rewrite);
+        }
+        if !Encapsulation::UNDERLAY.contains(&self.mtu) {
+            return Err(Error::Mtu { mtu: self.mtu });
         }
         let mut etcd = EtcdConfig::new(self.endpoints);
         if let Some(prefix) = self.prefix {
@@ -115,6 +139,7 @@ impl File {
             provider: self.provider_address,
             peer: SocketAddrV4::new(self.provider_address, self.peer_port.unwrap_or(PEER_PORT)),
             encapsulation: self.encapsulation,
+            mtu: self.mtu,
             etcd,
         })
     }
@@ -144,6 +169,7 @@ mod tests {
         assert_eq!(cluster.peer.to_string(), "10.1.0.1:7643");
         assert_eq!((cluster.encapsulation, cluster.etcd.prefix.as_str()), (Encapsulation::Nvgre, "wardian"));
         assert!(cluster.etcd.tls.is_none());
+        assert_eq!((cluster.mtu, check(&format!("{LEAST}mtu = 9000")).unwrap().mtu), (1500, 9000));
     }
 
     #[test]
@@ -153,6 +179,7 @@ mod tests {
         assert!(with("ca = '/a'").contains("has ca and no certificate"));
         assert!(with("encapsulation = 'ip-rewrite'").contains("nvgre"));
         assert!(with("encapsulation = 'geneve'").contains("geneve"));
+        assert!(with("mtu = 1000").contains("1330 to 9216"));
         assert!(with("colour = 1").contains("colour"));
         assert!(check(&LEAST.replace("'a'", "'A b'")).unwrap_err().contains("A b"));
     }

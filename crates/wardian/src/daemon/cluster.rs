@@ -34,7 +34,7 @@ pub(super) struct Joined {
 /// Comes in, with the records this host had for itself until now. They are given up last: until then, whatever fails or
 /// whoever kills this, it can be repeated, and the host can be alone with them again.
 pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Ground) -> anyhow::Result<Joined> {
-    ground.check_provider(cluster.provider, &config.lab.bridge).await.map_err(super::explain)?;
+    ground.check_provider(cluster.provider, cluster.mtu, &config.lab.bridge).await.map_err(super::explain)?;
     let listener = listen(cluster).await?;
     let store = EtcdStore::open(cluster.etcd.clone()).await.map_err(with_hint)?;
     let store: Arc<dyn Store> = Arc::new(store);
@@ -52,6 +52,7 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
     let membership = Membership {
         name: cluster.name.clone(),
         encapsulation: cluster.encapsulation,
+        mtu: cluster.mtu,
         provider: cluster.provider,
         lab_address: member.host().lab_address,
         leads: led,
@@ -93,6 +94,7 @@ pub(super) fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) 
             zone: config.aliases.zone().to_string(),
             ports: (*config.ports.start(), *config.ports.end()),
             encapsulation: cluster.encapsulation,
+            mtu: cluster.mtu,
         },
     }
 }

@@ -38,7 +38,7 @@ impl Joining for Alone {
         super::socket_group(&config).map_err(|error| conflict(&error))?;
         let told = super::host_config(&config).map_err(|error| conflict(&error))?;
         let ground = Ground::prepare(&told).await.map_err(|error| conflict(&super::explain(error)))?;
-        let provider = ground.check_provider(cluster.provider, &told.lab.bridge).await;
+        let provider = ground.check_provider(cluster.provider, cluster.mtu, &told.lab.bridge).await;
         provider.map_err(|error| conflict(&super::explain(error)))?;
         // Free now is all that can be said; it is closed again at once.
         drop(cluster::listen(cluster).await.map_err(|error| conflict(&error))?);
