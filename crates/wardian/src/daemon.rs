@@ -1,6 +1,7 @@
 //! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
 mod cluster;
+mod images;
 mod joining;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

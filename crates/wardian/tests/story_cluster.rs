@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use wardian_testkit::{Inventory, TestCluster, TestHost, wait};
+#[path = "story_cluster/scene.rs"]
+mod scene;
 
-const SLOW: Duration = Duration::from_secs(60);
+use scene::{SLOW, nothing_is_left, spread, two_hosts};
+use wardian_testkit::{TestCluster, TestHost, wait};
 
 /// Equal in everything but its own name.
 fn file(name: &str) -> String {
@@ -30,31 +32,6 @@ machines:
 isolation: {{ fence: open, expose: [ web:80 ] }}
 "
     )
-}
-
-/// Hosts a and b in two physical subnets, the image on a, and what is there before anything is asked for.
-fn two_hosts(cluster: &mut TestCluster) -> (usize, usize, [Inventory; 2]) {
-    let (a, b) = (cluster.start_host("a", 1), cluster.start_host("b", 2));
-    cluster.import_micro(a);
-    let before = [a, b].map(|host| cluster.host(host).inventory());
-    (a, b, before)
-}
-
-/// The example, with a machine on each host.
-fn spread(host: &TestHost) -> String {
-    let example = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/store.yaml")).unwrap();
-    let path = host.write("store.yaml", &(example + "\nplacement: { policy: spread }\n"));
-    path.to_string_lossy().into_owned()
-}
-
-/// But for the image that was taken along: it stays as long as it has a name.
-fn nothing_is_left(cluster: &TestCluster, before: &[Inventory; 2]) {
-    for (at, before) in before.iter().enumerate() {
-        let host = cluster.host(at);
-        // Layers of a part go a moment after the environment's records.
-        wait::until("no layer is left", SLOW, || host.inventory().count("/layers/").eq(&0).then_some(()));
-        host.inventory().without("vault/images").adds_nothing_to(before);
-    }
 }
 
 /// What has crossed between this host and the others, in packets in and out: of an environment, or of the lab network.
@@ -280,57 +257,5 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     assert!(refused.contains("hosts a and b"), "{refused}");
 
     cluster.host(b).wardian(&["rm", "store", "copy"]).ok();
-    nothing_is_left(&cluster, &before);
-}
-
-/// Where a daemon is killed while it makes its part of a cut: before and after the others wait for it, and while it exchanges
-/// its machine.
-const STEPS: [&str; 5] =
-    ["live: successors wait", "live: paused", "live: saved", "live: a machine has handed over", "live: taken over"];
-
-#[test]
-fn story_a_cut_through_two_hosts_survives_a_kill_on_either() {
-    let mut cluster = TestCluster::new(env!("CARGO_BIN_EXE_wardian"), 1, false);
-    let (a, b, before) = two_hosts(&mut cluster);
-    cluster.host(a).wardian(&["up", "--quiet", &spread(cluster.host(a))]).ok();
-    let web = cluster.host(a).outside_address("store/web");
-
-    for killed in [a, b] {
-        for step in STEPS {
-            cluster.host_mut(killed).stop_daemon();
-            cluster.host_mut(killed).start_daemon(&[("WARDIAN_KILL_AT", step)]);
-            let asked = cluster.host(b - killed + a).begin(&["clone", "--quiet", "store", "copy"]);
-            assert!(cluster.host_mut(killed).daemon_dies_within(SLOW), "{killed} is not killed at {step:?}");
-            cluster.host_mut(killed).kill_daemon();
-            cluster.host_mut(killed).start_daemon(&[]);
-            let asked = asked.end(Duration::from_secs(180));
-            let phase = || {
-                let list = cluster.host(a).wardian(&["ls", "--json"]).json();
-                let all = list["environments"].as_array().unwrap().clone();
-                all.into_iter()
-                    .find(|e| e["name"] == "copy")
-                    .map(|e| e["phase"].as_str().unwrap_or_default().to_owned())
-            };
-            // It runs, or it is said that it doesn't and why; nothing in between.
-            let phase = wait::until("it is clear what becomes of the clone", Duration::from_secs(120), || {
-                phase().filter(|phase| phase == "running" || phase == "failed")
-            });
-            println!("host {killed} killed at {step:?}: the clone is {phase} ({})", asked.success());
-            // The source goes on, on both hosts, and its halves find each other.
-            wait::until("the source answers", SLOW, || {
-                let page = cluster.host(b).curl(&format!("http://{web}/cgi-bin/index.cgi"));
-                (page.success() && page.ok().matches("a fern").count() == 2).then_some(())
-            });
-            if phase == "running" {
-                let copy = cluster.host(a).outside_address("copy/web");
-                let page = cluster.host(a).curl(&format!("http://{copy}/cgi-bin/index.cgi")).ok();
-                assert_eq!(page.matches("a fern").count(), 2, "{step}: {page}");
-            }
-            cluster.host(a).wardian(&["rm", "copy"]).ok();
-            let processes = [cluster.host(a), cluster.host(b)].map(|host| host.machine_processes().len());
-            assert_eq!(processes, [1, 1], "{step}: somebody runs twice, or not at all");
-        }
-    }
-    cluster.host(a).wardian(&["rm", "store"]).ok();
     nothing_is_left(&cluster, &before);
 }

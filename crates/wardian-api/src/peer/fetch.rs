@@ -54,6 +54,18 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether that host may well give it in a moment: it was there, and broke off or did not listen.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Peer(error) => matches!(error, PeerError::Unreachable { .. } | PeerError::BrokenOff { .. }),
+            Self::Receive { source, .. } => {
+                matches!(source, ReceiveError::Content { .. } | ReceiveError::Length { .. })
+            }
+            Self::Refused { .. } | Self::Vault(_) => false,
+        }
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> String {

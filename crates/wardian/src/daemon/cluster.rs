@@ -3,21 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use async_trait::async_trait;
 use tokio::{net::TcpListener, sync::watch};
-use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError, fetch_image};
+use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError};
 use wardian_cluster::{Member, Newcomer, Settings, Standing, join, move_records};
-use wardian_host::{Ground, HostConfig, ImageSource, Membership};
-use wardian_model::{
-    cluster::{ClusterRecord, HostRecord, PresenceRecord},
-    encapsulation::Encapsulation,
-    environment::Problem,
-    name::HostName,
-    record::Record,
-};
-use wardian_store::{EtcdStore, Store, typed};
-use wardian_vault::{Digest, Vault};
+use wardian_host::{Ground, HostConfig, Membership};
+use wardian_model::{cluster::ClusterRecord, encapsulation::Encapsulation, name::HostName};
+use wardian_store::{EtcdStore, Store};
 
+use super::images::Peers;
 use crate::config::Cluster;
 
 /// A host that has come into its cluster.
@@ -148,38 +141,6 @@ impl Joined {
     /// Says that this host is gone, so that nobody waits until that shows.
     pub(super) async fn leave(&self) {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.member.leave()).await;
-    }
-}
-
-/// The other hosts, as where images come from.
-struct Peers {
-    own: HostName,
-    store: Arc<dyn Store>,
-    trust: Trust,
-}
-
-#[async_trait]
-impl ImageSource for Peers {
-    async fn bring(&self, digest: &Digest, vault: &Vault) -> Result<(), Problem> {
-        let read = |error: wardian_store::Error| Problem::new(format!("the hosts can't be looked up: {error}"));
-        let hosts = typed::list_as::<HostRecord>(&*self.store, HostRecord::PREFIX).await.map_err(read)?;
-        let mut tried = Vec::new();
-        for host in hosts.entries.into_iter().map(|entry| entry.value).filter(|host| host.name != self.own) {
-            let presence = typed::get_as::<PresenceRecord>(&*self.store, &PresenceRecord::key_of(&host.name)).await;
-            if presence.map_err(read)?.is_none() {
-                tried.push(format!("{} is down", host.name));
-                continue;
-            }
-            match fetch_image(&self.trust, &host.name, host.peer, *digest, vault).await {
-                Ok(image) => {
-                    tracing::info!(%digest, host = %host.name, bytes = image.disk_size, "brought an image");
-                    return Ok(());
-                }
-                Err(error) => tried.push(wardian_host::problem(&error).message),
-            }
-        }
-        Err(Problem::new(format!("no host has the image {digest}: {}", tried.join("; ")))
-            .hint("import it here under the same name, or start the host that has it (`wardian host ls`)"))
     }
 }
 
