@@ -1,16 +1,9 @@
 //! How much memory this host has (`/proc/meminfo`, proc(5)), and whether machines still fit.
 
 use wardian_model::{name::MachineName, size::ByteSize, spec::EnvironmentSpec};
+use wardian_plan::placement::own_memory;
 
 use crate::Refusal;
-
-/// What a machine that goes on from frozen memory has to itself soon: it shares the rest. Measured on idle and busy guests.
-const OWN_OF_A_CLONE: ByteSize = ByteSize::mib(48);
-
-/// What a machine has to itself; `frozen` says whether it goes on from memory that it shares.
-pub(crate) fn own(size: ByteSize, frozen: bool) -> ByteSize {
-    if frozen { size.min(OWN_OF_A_CLONE) } else { size }
-}
 
 /// Whether the machines of `spec` that are here fit into what is available; `frozen` are those that go on from memory they share.
 ///
@@ -29,7 +22,7 @@ fn fits_into(
     total: Option<u64>,
 ) -> Result<(), Refusal> {
     let machines = spec.machines.iter().filter(|(name, _)| here(name));
-    let parts: Vec<_> = machines.map(|(name, machine)| (name, own(machine.memory, frozen))).collect();
+    let parts: Vec<_> = machines.map(|(name, machine)| (name, own_memory(machine.memory, frozen))).collect();
     let needed: u64 = parts.iter().map(|(_, size)| size.as_bytes()).sum();
     if needed <= available {
         return Ok(());

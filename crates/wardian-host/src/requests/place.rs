@@ -3,28 +3,20 @@
 //! The host that is chosen makes the environment itself and looks once more at the memory it has. Nobody asks the others again that
 //! get a part of it, and two requests at the same moment may be promised the same memory.
 
-use std::{collections::BTreeSet, num::NonZeroU32};
+use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use wardian_model::{
     cluster::{HostRecord, LeaderRecord, PresenceRecord},
-    environment::{Desired, EnvironmentRecord, Origin},
+    environment::EnvironmentRecord,
     name::{EnvironmentName, HostName, MachineName},
     record::Record,
     size::ByteSize,
     spec::{EnvironmentSpec, Gateway, IsolationMode},
 };
-use wardian_plan::placement::{self, Hosts, Limits, Placed, Rules, Size, Wanted, place};
+use wardian_plan::placement::{self, Hosts, Limits, Wanted, place};
 
-use crate::{Host, Refusal, memory, refusal::problem};
-
-/// Machines of labs mostly wait, and memory runs out long before their processors do.
-const LIMITS: Limits = Limits { vcpus_per_core: const { NonZeroU32::new(16).unwrap() } };
-
-/// What a host keeps for itself: a GiB, or a quarter of a small one's memory.
-fn for_machines(memory_mib: u64) -> ByteSize {
-    ByteSize::mib(memory_mib - (memory_mib / 4).min(1024))
-}
+use crate::{Host, Refusal, refusal::problem};
 
 /// A host of a cluster, and how it stands.
 #[derive(Debug, Clone)]
@@ -110,7 +102,7 @@ impl Host {
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let own = self.shared.host();
         let all = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|record| {
-            let placed = environments.iter().flat_map(|environment| placed(environment, &record.name));
+            let placed = environments.iter().flat_map(|environment| placement::placed(environment, &record.name));
             let placed: u64 = placed.map(|placed| placed.size.memory.as_bytes()).sum();
             let there = |e: &EnvironmentRecord| {
                 e.identities.keys().filter(|machine| e.host_of(machine) == Some(&record.name)).count()
@@ -122,7 +114,7 @@ impl Host {
                 here: own.as_ref() == Some(&record.name),
                 machines: environments.iter().map(there).sum(),
                 promised: ByteSize::bytes(placed),
-                memory: for_machines(record.memory_mib),
+                memory: placement::memory_for_machines(&record),
                 record,
             }
         });
@@ -145,18 +137,8 @@ impl Host {
             .map(|presence| presence.host)
             .collect();
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
-        let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|host| {
-            let machines = environments.iter().flat_map(|environment| placed(environment, &host.name));
-            let standing = placement::Host {
-                memory: for_machines(host.memory_mib),
-                cores: host.cores,
-                up: there.contains(&host.name),
-                paused: false,
-                machines: machines.collect(),
-            };
-            (host.name, standing)
-        });
-        decide(&hosts.collect(), spec).map(Some)
+        let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?;
+        decide(&placement::hosts(hosts, &there, &environments), spec).map(Some)
     }
 
     /// The machines of a new environment that go to other hosts than this one, which makes it and has its edge.
@@ -191,40 +173,20 @@ fn may_stretch(spec: &EnvironmentSpec, hosts: &BTreeSet<&HostName>) -> Result<()
     .hint("choose `placement: { policy: together }`, or `mode: two-way-nat` without such a gateway"))
 }
 
-/// What an environment takes of a host. One that was stopped takes nothing: whoever starts it finds room, or is told that
-/// there is none.
-fn placed(environment: &EnvironmentRecord, host: &HostName) -> Vec<Placed> {
-    if environment.desired != Desired::Running {
-        return Vec::new();
-    }
-    let shares = matches!(environment.origin, Origin::Clone { boot: false, .. });
-    let here = environment.spec.machines.iter().filter(|(name, _)| environment.host_of(name) == Some(host));
-    let machines = here.map(|(name, machine)| Placed {
-        environment: environment.name.clone(),
-        machine: name.clone(),
-        size: Size { memory: memory::own(machine.memory, shares), cpus: machine.cpus.into() },
-    });
-    machines.collect()
-}
-
-/// What the environment's file asks of its placement.
+/// What a new environment needs, and what its file asks of its placement.
 ///
 /// # Errors
 /// When that can't be.
-pub(super) fn rules(spec: &EnvironmentSpec) -> Result<Rules, Refusal> {
-    Rules::of(spec).map_err(|error| {
+pub(super) fn wanted(spec: &EnvironmentSpec) -> Result<Wanted, Refusal> {
+    placement::wanted(spec).map_err(|error| {
         Refusal::invalid(format!("`placement` of {} can't be: {}", spec.name, problem(&error).message))
             .hint("correct the groups under `placement`")
     })
 }
 
 fn decide(hosts: &Hosts, spec: &EnvironmentSpec) -> Result<Placement, Refusal> {
-    let sizes = spec.machines.iter().map(|(name, machine)| {
-        (name.clone(), Size { memory: memory::own(machine.memory, false), cpus: machine.cpus.into() })
-    });
-    let rules = rules(spec)?;
-    let wanted = [Wanted { environment: spec.name.clone(), rules, machines: sizes.collect() }];
-    let plan = place(hosts, &wanted, LIMITS);
+    let wanted = [wanted(spec)?];
+    let plan = place(hosts, &wanted, Limits::OF_LABS);
     let machines = plan.hosts_of(0).unwrap_or_default();
     let machines: IndexMap<MachineName, HostName> =
         machines.into_iter().map(|(machine, host)| (machine.clone(), host.clone())).collect();

@@ -28,14 +28,15 @@
 //!
 //! Nobody is moved to make room.
 //!
-//! How a file will say it, once there are several hosts for it to be about: `placement: { policy: together|spread|pack,
-//! same-host: [[web, cache]], apart: [[db-1, db-2]] }`.
+//! A file says it so: `placement: { policy: together|spread|pack, same-host: [[web, cache]], apart: [[db-1, db-2]] }`. What
+//! hosts have and environments take is read from their records (`records.rs`).
 
 mod choose;
 mod cluster;
 mod explain;
 mod input;
 mod ledger;
+mod records;
 mod refusal;
 mod rules;
 mod search;
@@ -51,6 +52,7 @@ use wardian_model::name::{HostName, MachineName};
 pub use choose::Why;
 pub use explain::{Decision, Obstacle, Standing};
 pub use input::{Host, Hosts, Limits, Placed, Size, Wanted};
+pub use records::{hosts, memory_for_machines, own_memory, placed, wanted};
 pub use refusal::{Refusal, Remedy};
 pub use rules::{Group, Policy, Rules, RulesError};
 
