@@ -1,7 +1,7 @@
 //! How much memory this host has (`/proc/meminfo`, proc(5)), and whether machines still fit.
 
 use wardian_model::{name::MachineName, size::ByteSize, spec::EnvironmentSpec};
-use wardian_plan::placement::own_memory;
+use wardian_plan::placement::records::own_memory;
 
 use crate::Refusal;
 

@@ -14,7 +14,7 @@ use wardian_model::{
     size::ByteSize,
     spec::{EnvironmentSpec, Gateway, IsolationMode},
 };
-use wardian_plan::placement::{self, Hosts, Limits, Wanted, place};
+use wardian_plan::placement::{Hosts, Limits, Wanted, place, records};
 
 use crate::{Host, Refusal, refusal::problem};
 
@@ -102,7 +102,7 @@ impl Host {
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let own = self.shared.host();
         let all = records.list::<HostRecord>(HostRecord::PREFIX).await?.into_iter().map(|record| {
-            let placed = environments.iter().flat_map(|environment| placement::placed(environment, &record.name));
+            let placed = environments.iter().flat_map(|environment| records::placed(environment, &record.name));
             let placed: u64 = placed.map(|placed| placed.size.memory.as_bytes()).sum();
             let there = |e: &EnvironmentRecord| {
                 e.identities.keys().filter(|machine| e.host_of(machine) == Some(&record.name)).count()
@@ -114,7 +114,7 @@ impl Host {
                 here: own.as_ref() == Some(&record.name),
                 machines: environments.iter().map(there).sum(),
                 promised: ByteSize::bytes(placed),
-                memory: placement::memory_for_machines(&record),
+                memory: records::memory_for_machines(&record),
                 record,
             }
         });
@@ -138,7 +138,7 @@ impl Host {
             .collect();
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?;
-        decide(&placement::hosts(hosts, &there, &environments), spec).map(Some)
+        decide(&records::hosts(hosts, &there, &environments), spec).map(Some)
     }
 
     /// The machines of a new environment that go to other hosts than this one, which makes it and has its edge.
@@ -178,7 +178,7 @@ fn may_stretch(spec: &EnvironmentSpec, hosts: &BTreeSet<&HostName>) -> Result<()
 /// # Errors
 /// When that can't be.
 pub(super) fn wanted(spec: &EnvironmentSpec) -> Result<Wanted, Refusal> {
-    placement::wanted(spec).map_err(|error| {
+    records::wanted(spec).map_err(|error| {
         Refusal::invalid(format!("`placement` of {} can't be: {}", spec.name, problem(&error).message))
             .hint("correct the groups under `placement`")
     })
@@ -218,8 +218,13 @@ mod tests {
 
     fn hosts(all: &[(&str, u64, bool)]) -> Hosts {
         let host = |&(name, mib, up): &(&str, u64, bool)| {
-            let host =
-                placement::Host { memory: ByteSize::mib(mib), cores: 2, up, paused: false, machines: Vec::new() };
+            let host = wardian_plan::placement::Host {
+                memory: ByteSize::mib(mib),
+                cores: 2,
+                up,
+                paused: false,
+                machines: Vec::new(),
+            };
             (HostName::new(name).unwrap(), host)
         };
         all.iter().map(host).collect()

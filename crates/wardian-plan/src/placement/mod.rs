@@ -36,7 +36,7 @@ mod cluster;
 mod explain;
 mod input;
 mod ledger;
-mod records;
+pub mod records;
 mod refusal;
 mod rules;
 mod search;
@@ -52,7 +52,6 @@ use wardian_model::name::{HostName, MachineName};
 pub use choose::Why;
 pub use explain::{Decision, Obstacle, Standing};
 pub use input::{Host, Hosts, Limits, Placed, Size, Wanted};
-pub use records::{hosts, memory_for_machines, own_memory, placed, wanted};
 pub use refusal::{Refusal, Remedy};
 pub use rules::{Group, Policy, Rules, RulesError};
 
