@@ -19,10 +19,12 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{Expose, Fence, Gateway, Protocol},
+    spec::{AclRule, Expose, Fence, Gateway, Protocol},
 };
 
-pub use wardian_host::{CloneRequest as CloneOrder, Extras, HostStanding, Placement, Refusal, RefusalKind, Traffic};
+pub use wardian_host::{
+    CloneRequest as CloneOrder, Denied, Extras, HostStanding, Placement, Refusal, RefusalKind, Traffic,
+};
 pub use wardian_plan::alias::AliasConfig;
 
 use crate::wire::{ApiError, DaemonInfo, ErrorKind, ExecResult, HostReport, JoinReport};
@@ -196,6 +198,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Changes through whom an environment's machines reach the outside; in effect when this returns.
     async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal>;
+
+    /// Replaces a machine's rules of what it may say and hear, or those for all machines; in effect when this returns. With what
+    /// probably isn't meant.
+    async fn set_acl(
+        &self,
+        name: &EnvironmentName,
+        machine: Option<&MachineName>,
+        rules: &[AclRule],
+    ) -> Result<(EnvironmentRecord, Vec<Problem>), Refusal>;
+
+    /// How many packets machines were not allowed to hear and to say.
+    async fn acl_counters(&self, name: &EnvironmentName) -> Result<Vec<Denied>, Refusal>;
 
     /// How many packets an environment's network has dropped or answered by a reset, by reason.
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal>;

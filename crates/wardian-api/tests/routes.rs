@@ -70,6 +70,8 @@ fn every_route() -> Vec<(Method, &'static str, Value)> {
         (Method::POST, "/v1/environments/store/restore", json!({ "snapshot": "clean" })),
         (Method::GET, "/v1/environments/store/fence", Value::Null),
         (Method::PUT, "/v1/environments/store/fence", json!({ "fence": "sealed" })),
+        (Method::GET, "/v1/environments/store/acl", Value::Null),
+        (Method::PUT, "/v1/environments/store/acl", json!({ "rules": ["deny any"] })),
         (Method::GET, "/v1/environments/store/gateway", Value::Null),
         (Method::PUT, "/v1/environments/store/gateway", json!({ "gateway": "host" })),
         (Method::PUT, "/v1/environments/store/expiry", json!({ "after-ms": 1 })),
@@ -491,6 +493,26 @@ async fn a_gateway_is_changed_and_told() {
     let (status, body) = ask(&router, Method::PUT, gateway, json!({ "gateway": "a machine" })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(error_of(body).hint.is_some_and(|hint| hint.contains("per-machine, host")));
+}
+
+#[tokio::test]
+async fn rules_are_replaced_list_by_list_and_told() {
+    let router = routes_on(&Simulated::new());
+    let acl = "/v1/environments/store/acl";
+    let (_, before) = get(&router, acl).await;
+    assert_eq!((&before["network"], &before["machines"]), (&json!([]), &json!({})));
+    let rules = json!({ "machine": "web", "rules": ["allow tcp from any to any port 80", "deny any"] });
+    let (status, after) = ask(&router, Method::PUT, acl, rules).await;
+    assert_eq!((status, &after["warnings"][0]["message"]), (StatusCode::OK, &json!("a rule is never asked")));
+    ask(&router, Method::PUT, acl, json!({ "rules": ["deny icmp"] })).await;
+    let (_, both) = get(&router, acl).await;
+    assert_eq!(both["network"], json!(["deny icmp"]));
+    assert_eq!(both["machines"], json!({ "web": ["allow tcp to any port 80", "deny any"] }));
+    let (status, body) = ask(&router, Method::PUT, acl, json!({ "rules": ["deny tpc"] })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(error_of(body).message.contains("tpc"));
+    let (_, detail) = get(&router, "/v1/environments/store").await;
+    assert_eq!(detail["denied"], json!([{ "machine": "web", "inward": 3, "outward": 0 }]));
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ use hyper_util::rt::TokioIo;
 use wardian_api::{
     routes::CONSOLE_PROTOCOL,
     wire::{
-        AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo, EnvironmentDetail,
-        EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest, ExposeRequest,
-        Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport, HostSummary,
-        Image, ImageList, ImportProgress, ImportRequest, JoinReport, NetworkState, Operation, OperationList, Placement,
-        RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest, percent::encode,
+        AclRequest, AclState, AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo,
+        EnvironmentDetail, EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest,
+        ExposeRequest, Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport,
+        HostSummary, Image, ImageList, ImportProgress, ImportRequest, JoinReport, NetworkState, Operation,
+        OperationList, Placement, RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest,
+        percent::encode,
     },
 };
 
@@ -221,6 +222,22 @@ impl Client {
     /// See [`ClientError`].
     pub async fn set_fence(&self, name: &str, fence: Fence) -> Result<FenceState, ClientError> {
         self.transport.ask(Method::PUT, &environment(name, "/fence"), Some(&FenceRequest { fence })).await
+    }
+
+    /// What an environment's machines may say and hear.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn acl(&self, name: &str) -> Result<AclState, ClientError> {
+        self.transport.ask(Method::GET, &environment(name, "/acl"), NOTHING).await
+    }
+
+    /// Replaces one list of that; in effect when this returns.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_acl(&self, name: &str, request: &AclRequest) -> Result<AclState, ClientError> {
+        self.transport.ask(Method::PUT, &environment(name, "/acl"), Some(request)).await
     }
 
     /// Through whom an environment's machines reach the outside.

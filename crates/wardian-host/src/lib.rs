@@ -38,8 +38,8 @@ pub use memory::total as memory_total;
 pub use records::Records;
 pub use refusal::{Refusal, RefusalKind, problem};
 pub use requests::{
-    CheckedFile, CloneRequest, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, OtherHost, Placement,
-    SubnetOwner, SubnetTraffic, Traffic,
+    CheckedFile, CloneRequest, Denied, EnvironmentWithMachines, Extras, HostStanding, ImportRequest, OtherHost,
+    Placement, SubnetOwner, SubnetTraffic, Traffic,
 };
 /// What is counted between hosts.
 pub use wardian_network::filter::{Carried, Reason};

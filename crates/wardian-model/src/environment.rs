@@ -15,11 +15,11 @@ use crate::{
     machine::MachineRecord,
     name::{EnvironmentName, HostName, MachineName, SnapshotName},
     record::Record,
-    spec::{EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
+    spec::{Acl, EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
     vsid::Vsid,
 };
 
-/// An environment. Requests change `desired`, `fence`, `gateway` and `exposed`; its controller changes `phase`.
+/// An environment. Requests change `desired`, `fence`, `gateway`, `acl` and `exposed`; its controller changes `phase`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRecord {
@@ -49,6 +49,9 @@ pub struct EnvironmentRecord {
     /// Through whom its machines reach the outside now.
     #[serde(default, skip_serializing_if = "Gateway::is_per_machine")]
     pub gateway: Gateway,
+    /// What its machines may say to whom, and be told by whom, now.
+    #[serde(default, skip_serializing_if = "Acl::is_empty")]
+    pub acl: Acl,
     /// The ports that lead inside.
     #[serde(default)]
     pub exposed: Vec<Exposure>,

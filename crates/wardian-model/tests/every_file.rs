@@ -70,6 +70,7 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
             start_after: after.into_iter().map(|name| MachineName::new(name).unwrap()).collect(),
             ready,
             cloud_init: cloud_init.map(|(ssh_keys, user_data)| CloudInit { ssh_keys, user_data }),
+            acl: Vec::new(),
             limits: Limits { cpu_percent },
             generation_id: if keeps { GenerationId::Keep } else { GenerationId::Fresh },
             depends_outside,
@@ -114,6 +115,7 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
             network: NetworkSpec {
                 domain: Domain::new(format!("{a}.{b}")).unwrap(),
                 subnet: Ipv4Net::new(address, prefix).unwrap(),
+                acl: Vec::new(),
             },
             isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, gateway, expose },
             placement,

@@ -8,6 +8,7 @@ use wardian_model::{id::EnvironmentId, mac::MacAddress};
 use wardian_plan::network::{EdgePlan, NetworkPlan, TransitPlan, UplinkPlan};
 
 use crate::{
+    acl,
     error::NetworkError,
     kernel::{
         message::{Link, LinkChange, MAIN_TABLE, Route},
@@ -102,8 +103,8 @@ const TRACKING: &[(&str, &str)] = &[
     ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
 
-/// The tables of ours in an environment's namespace.
-const TABLES: [&str; 2] = ["inet wardian", "bridge wardian"];
+/// The tables of ours in an environment's namespace; the last one only where the plan has it.
+const TABLES: [&str; 3] = ["inet wardian", "bridge wardian", "bridge wardian_acl"];
 
 /// Doors into an environment's namespace that stay usable from any thread.
 struct Inside {
@@ -170,11 +171,15 @@ pub(crate) fn ensure(
         // Waited for in any case: no process may be left behind.
         if let Err(error @ NetworkError::Nft { .. }) = loading.finish() {
             tracing::warn!(%error, "replacing the rules as a whole; their counters begin anew");
+            let tables = &TABLES[..if plan.has_acl { 3 } else { 2 }];
             namespace.run_blocking("replace an environment's rules", || {
-                nft::replace(format!("environment {}", plan.environment), &TABLES, &plan.nftables)
+                nft::replace(format!("environment {}", plan.environment), tables, &plan.nftables)
             })?;
         }
         changes.note("loaded the rules");
+    }
+    if !fresh && !plan.has_acl {
+        acl::remove_stale(plan.environment, &namespace, &inside.netfilter, &mut changes)?;
     }
     let Links { bridge, second, edge } = made?;
     namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;

@@ -7,6 +7,7 @@
 //! * `kernel`: namespaces, netlink, nftables, sysctls, taps; blocking, on threads of their own;
 //! * `lab`, `environment`: comparing and changing;
 //! * `taps`: the machines' ports of the switch; `hand_over`: from one to its successor's; `counters`: what was dropped;
+//! * `acl`: what machines may not say or hear any more, and how often they tried;
 //! * [`filter`]: the switches' way to other hosts, in eBPF;
 //! * [`underlay`]: what a host of a cluster has towards the others, by that filter;
 //! * [`services`]: the DHCP and DNS servers of an environment, and the DNS server of the lab network, in the daemon;
@@ -16,6 +17,7 @@
 //! own, held by a bind mount at `RUN/netns/<environment id>`. Threads enter them with `setns(CLONE_NEWNET)` alone and end
 //! afterwards, so that no other code ever runs in a namespace it doesn't expect.
 
+mod acl;
 mod counters;
 mod environment;
 mod error;
@@ -30,6 +32,7 @@ mod taps;
 pub mod underlay;
 pub mod update;
 
+pub use acl::AclCount;
 pub use counters::{Count, FenceCounters};
 pub use environment::{Changes, Observed};
 pub use error::NetworkError;

@@ -12,9 +12,10 @@ use std::{
 
 use tokio::net::{TcpSocket, TcpStream};
 use wardian_model::{id::EnvironmentId, name::MachineName};
-use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, TapPlan, lab};
+use wardian_plan::network::{LabConfig, LabPlan, NetworkPlan, PROBE_MARK, TapPlan, lab};
 
 use crate::{
+    acl::{self, AclCount},
     counters::FenceCounters,
     environment::{self, Changes, Observed},
     error::NetworkError,
@@ -320,6 +321,18 @@ impl Network {
             .await
     }
 
+    /// What machines of an environment were not allowed to say or hear since there were rules about it.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], and what the kernel refuses.
+    pub async fn acl_counters(&self, environment: EnvironmentId) -> Result<Vec<AclCount>, NetworkError> {
+        self.inside(environment)?
+            .run("read counters", move || {
+                acl::counters().map_err(NetworkError::kernel(format!("read the counters of environment {environment}")))
+            })
+            .await
+    }
+
     /// Connects to an address inside an environment, as its gateway does.
     ///
     /// # Errors
@@ -332,10 +345,13 @@ impl Network {
     ) -> Result<TcpStream, NetworkError> {
         let failed = |source| NetworkError::Connect { address: *address.ip(), port: address.port(), source };
         let open = || {
-            use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+            use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-            socket(AddressFamily::Inet, SockType::Stream, flags, None)
-                .map_err(|e| NetworkError::kernel("open a socket")(e.into()))
+            let failed = |e: nix::Error| NetworkError::kernel("open a socket")(e.into());
+            let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).map_err(failed)?;
+            // No rule of the environment is about what the daemon itself asks.
+            setsockopt(&socket, sockopt::Mark, &PROBE_MARK).map_err(failed)?;
+            Ok(socket)
         };
         // Where a socket was made is where it connects, whichever thread drives it.
         let socket = self.inside(environment)?.run("open a socket", open).await?;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use wardian_host::{CheckedFile, Host, HostVerdict, ImportRequest};
 use wardian_model::{
     Timestamp,
-    environment::{EnvironmentRecord, Exposure},
+    environment::{EnvironmentRecord, Exposure, Problem},
     event::EventRecord,
     id::OperationId,
     image::ImageRecord,
@@ -24,13 +24,13 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{Expose, Fence, Gateway, Protocol},
+    spec::{AclRule, Expose, Fence, Gateway, Protocol},
 };
 use wardian_plan::alias::AliasConfig;
 
 use crate::{
     backend::{
-        Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
+        Backend, Checked, CloneOrder, Denied, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder, ImportState,
         Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
@@ -139,6 +139,19 @@ impl Backend for HostBackend {
 
     async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal> {
         self.host.set_gateway(name, gateway).await
+    }
+
+    async fn set_acl(
+        &self,
+        name: &EnvironmentName,
+        machine: Option<&MachineName>,
+        rules: &[AclRule],
+    ) -> Result<(EnvironmentRecord, Vec<Problem>), Refusal> {
+        self.host.set_acl(name, machine, rules).await
+    }
+
+    async fn acl_counters(&self, name: &EnvironmentName) -> Result<Vec<Denied>, Refusal> {
+        self.host.acl_counters(name).await
     }
 
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {

@@ -14,7 +14,7 @@ const ENVIRONMENT: &str = "/v1/environments/{environment}";
 const ENVIRONMENTS: &str = "/v1/environments";
 
 /// What is read here out of records alone, and so can be read on any host.
-const RECORDS: [&str; 5] = ["", "/addresses", "/fence", "/gateway", "/snapshots"];
+const RECORDS: [&str; 6] = ["", "/acl", "/addresses", "/fence", "/gateway", "/snapshots"];
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

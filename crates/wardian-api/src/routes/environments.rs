@@ -19,11 +19,11 @@ use super::{
     snapshots,
 };
 use crate::{
-    backend::{CloneOrder, UpOrder},
+    backend::{CloneOrder, Denied, UpOrder},
     wire::{
-        AddressList, Ancestor, CheckResult, CloneRequest, CloneResult, Cloned, EnvironmentDetail, EnvironmentList,
-        EnvironmentSummary, ErrorBody, ErrorKind, ExposeRequest, Exposure, Operation, OperationState, Placement,
-        UnexposeQuery, UpAccepted, UpRequest,
+        AclDenied, AddressList, Ancestor, CheckResult, CloneRequest, CloneResult, Cloned, EnvironmentDetail,
+        EnvironmentList, EnvironmentSummary, ErrorBody, ErrorKind, ExposeRequest, Exposure, Operation, OperationState,
+        Placement, UnexposeQuery, UpAccepted, UpRequest,
     },
 };
 
@@ -103,7 +103,13 @@ pub(super) async fn environment(
     let snapshots = snapshots::list(&app, &record).await?;
     // Everything else is worth telling when the kernel doesn't tell these.
     let counters = app.backend.fence_counters(&name).await.unwrap_or_default();
-    Ok(Json(EnvironmentDetail::new(&record, &machines, operation, lineage, snapshots, &counters)))
+    let denied = app.backend.acl_counters(&name).await.unwrap_or_default();
+    let denied = denied.into_iter().map(|Denied { machine, inward, outward }| {
+        let machine = machine.to_string();
+        AclDenied { machine, inward, outward }
+    });
+    let detail = EnvironmentDetail::new(&record, &machines, operation, lineage, snapshots, &counters);
+    Ok(Json(EnvironmentDetail { denied: denied.collect(), ..detail }))
 }
 
 /// The environments an environment's inside comes from, as far back as they are still there.

@@ -2,6 +2,7 @@
 //!
 //! Every error of every route has one shape, [`ErrorBody`](crate::wire::ErrorBody), also where no handler was reached.
 
+mod acl;
 mod conflicts;
 mod edge;
 mod environments;
@@ -85,6 +86,7 @@ fn documented() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(environments::addresses))
         .routes(routes!(environments::expose, environments::unexpose))
         .routes(routes!(edge::fence, edge::set_fence))
+        .routes(routes!(acl::acl, acl::set_acl))
         .routes(routes!(edge::gateway, edge::set_gateway))
         .routes(routes!(edge::set_expiry, edge::remove_expiry))
         .routes(routes!(snapshots::list_snapshots, snapshots::take_snapshot))

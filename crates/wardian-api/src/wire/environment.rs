@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use wardian_model::{environment as model, machine::MachineRecord, spec};
 use wardian_plan::alias::{AliasConfig, aliases_of};
 
-use super::{Inside, MachineDetail, Operation, Outside, Problem, Snapshot, SnapshotList, SnapshotPlace};
+use super::{AclDenied, Inside, MachineDetail, Operation, Outside, Problem, Snapshot, SnapshotList, SnapshotPlace};
 
 /// One environment in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -83,6 +83,9 @@ pub struct EnvironmentDetail {
     /// `forged-arp`, `forged-address`, `rogue-dhcp`, `ipv6`, `other`, and `parked`, which nobody misses.
     #[serde(default)]
     pub fence_counters: BTreeMap<String, u64>,
+    /// What its machines on the host that answers were not allowed to say and hear since there were rules about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<AclDenied>,
     /// The operation being carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
@@ -319,6 +322,7 @@ impl EnvironmentDetail {
             mode: record.spec.isolation.mode.to_string(),
             outside_by: record.gateway.to_string(),
             fence_counters: counters.iter().map(|(reason, count)| (reason.replace('_', "-"), *count)).collect(),
+            denied: Vec::new(),
             operation,
             lineage,
             snapshots: snapshots.snapshots,

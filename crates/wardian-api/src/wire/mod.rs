@@ -12,6 +12,7 @@
 //! The records these are made from are the store's business; the conversions here are the only place where a
 //! change of a record could be felt outside.
 
+mod acl;
 mod cluster;
 mod conflict;
 mod content;
@@ -27,6 +28,7 @@ pub mod percent;
 mod request;
 mod snapshot;
 
+pub use acl::{AclDenied, AclRequest, AclState};
 pub use cluster::{HostList, HostPhase, HostSummary, JoinReport, Placement};
 pub use conflict::{Clash, ClashKind, Conflicts, Contender, Party};
 pub use content::{Content, ContentError};

@@ -108,7 +108,7 @@ async fn of_an_absent_host_records_are_read_here_and_all_else_is_refused() {
     let two = Two::new().await;
     two.b.refuse(Refusal::internal("nobody should ask this host"));
     two.a_knows.put("far", at("b", two.b_address, false));
-    for rest in ["", "/addresses", "/fence", "/gateway", "/snapshots"] {
+    for rest in ["", "/acl", "/addresses", "/fence", "/gateway", "/snapshots"] {
         let target = format!("/v1/environments/far{rest}");
         assert_eq!(two.user.ask(Method::GET, &target, "").await.0, StatusCode::OK, "{target}");
     }

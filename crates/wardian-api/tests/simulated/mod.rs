@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio::{net::UnixStream, sync::watch};
 use wardian_api::{
     backend::{
-        AliasConfig, Backend, Checked, CloneOrder, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
+        AliasConfig, Backend, Checked, CloneOrder, Denied, EventsFrom, ExecOrder, FileRead, HostStanding, ImportOrder,
         ImportState, Placement, Refusal, Traffic, UpOrder,
     },
     wire::{Check, DaemonInfo, ExecResult, HostReport, JoinReport, Verdict},
@@ -32,7 +32,7 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::{OperationKind, OperationRecord, OperationState},
     snapshot::{SnapshotPhase, SnapshotRecord},
-    spec::{Expose, Fence, Gateway, Protocol},
+    spec::{AclRule, Expose, Fence, Gateway, Protocol},
 };
 
 pub use records::{CREATED, done, environment, failed, image, name};
@@ -300,6 +300,26 @@ impl Backend for Host {
     async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal> {
         self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.gateway = gateway.clone());
         Ok(self.environment(name).await?.0)
+    }
+
+    async fn set_acl(
+        &self,
+        name: &EnvironmentName,
+        machine: Option<&MachineName>,
+        rules: &[AclRule],
+    ) -> Result<(EnvironmentRecord, Vec<Problem>), Refusal> {
+        self.environment(name).await?;
+        self.0
+            .state()
+            .environments
+            .entry(name.clone())
+            .and_modify(|(record, _)| record.acl.set(machine, rules.to_vec()));
+        Ok((self.environment(name).await?.0, vec![Problem::new("a rule is never asked")]))
+    }
+
+    async fn acl_counters(&self, name: &EnvironmentName) -> Result<Vec<Denied>, Refusal> {
+        self.environment(name).await?;
+        Ok(vec![Denied { machine: "web".parse().unwrap(), inward: 3, outward: 0 }])
     }
 
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {

@@ -166,12 +166,13 @@ impl Host {
 }
 
 /// The same spec under another name. A port of the host can lead to one machine only, so chosen ones become automatic;
-/// the fence, the gateway and the exposures are what the source has *now*.
+/// the fence, the gateway, the access lists and the exposures are what the source has *now*.
 pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) -> EnvironmentSpec {
     let mut spec = source.spec.clone();
     spec.name = name.clone();
     spec.isolation.fence = source.fence;
     spec.isolation.gateway.clone_from(&source.gateway);
+    source.acl.write_into(&mut spec);
     spec.isolation.expose = source
         .exposed
         .iter()

@@ -16,7 +16,7 @@ use wardian_model::{
     name::{EnvironmentName, HostName, MachineName},
     operation::{OperationKind, OperationRecord, OperationState},
     record::Record,
-    spec::EnvironmentSpec,
+    spec::{Acl, EnvironmentSpec},
 };
 use wardian_plan::allocate::{self, Allocation, Exhausted, Taken};
 use wardian_store::{Outcome, Transaction};
@@ -192,6 +192,7 @@ fn environment(
         identities: allocation.identities,
         fence: spec.isolation.fence,
         gateway: spec.isolation.gateway.clone(),
+        acl: Acl::of(spec),
         exposed: allocation.exposed,
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.

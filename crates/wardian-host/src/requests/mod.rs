@@ -1,5 +1,6 @@
 //! What users ask for. Each request checks, then writes records in one transaction; controllers do the rest.
 
+mod acl;
 mod clone;
 mod create;
 mod expiry;
@@ -15,6 +16,7 @@ mod read;
 mod snapshot;
 mod traffic;
 
+pub use acl::Denied;
 pub use clone::CloneRequest;
 pub use create::Extras;
 pub use file::CheckedFile;

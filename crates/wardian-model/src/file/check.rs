@@ -13,7 +13,10 @@ use crate::{
     spec::{EnvironmentSpec, Fence, GatewayError, MachineSpec, Role},
 };
 
+mod acl;
 mod network;
+
+pub use acl::check_acl;
 
 /// The most machines one environment may have: what fits into one transaction of a store (etcd takes 128 operations).
 pub const MAX_MACHINES: usize = 40;
@@ -90,6 +93,7 @@ pub fn check(spec: &EnvironmentSpec) -> Vec<Finding> {
     isolation(spec, &mut found);
     gateway(spec, &mut found);
     exposed(spec, &mut found);
+    acl::check(spec, &mut found);
     dependencies(spec, &mut found);
     found
 }

@@ -21,7 +21,7 @@ mod walk;
 
 use serde::Deserialize as _;
 
-pub use check::{Finding, MAX_MACHINES, MIN_MEMORY, Part, check};
+pub use check::{Finding, MAX_MACHINES, MIN_MEMORY, Part, check, check_acl};
 pub use diagnostic::{Diagnostic, FileError, Severity};
 pub use schema::schema;
 pub use surroundings::{Surroundings, check_on};

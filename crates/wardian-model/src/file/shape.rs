@@ -7,7 +7,7 @@ use crate::{
     name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
     size::ByteSize,
     span::Span,
-    spec::{Expose, Gateway, Readiness},
+    spec::{AclRule, Expose, Gateway, Readiness},
 };
 
 /// Says why a value is none of a type.
@@ -121,6 +121,7 @@ static MACHINE: Shape = Shape::Table {
         ),
         key("ready", &READY),
         key("cloud-init", &CLOUD_INIT),
+        key("acl", &ACL),
         key("limits", &LIMITS),
         key("generation-id", &Shape::Word { words: &["fresh", "keep"] }),
         key("depends-outside", &DEPENDENCIES),
@@ -177,11 +178,16 @@ static PLACEMENT: Shape = Shape::Table {
 static MACHINES: Shape =
     Shape::List { of: &Shape::Text { wants: "the name of a machine", check: Value::fits::<MachineName> } };
 
+static ACL: Shape = Shape::List {
+    of: &Shape::Text { wants: "a rule, as in `deny udp to any port 53`", check: Value::fits::<AclRule> },
+};
+
 static NETWORK: Shape = Shape::Table {
     what: "`network`",
     keys: &[
         key("domain", &Shape::Text { wants: "a domain", check: Value::fits::<Domain> }),
         key("subnet", &Shape::Text { wants: "a subnet, as in 192.168.23.0/24", check: subnet }),
+        key("acl", &ACL),
     ],
 
     whole: any,

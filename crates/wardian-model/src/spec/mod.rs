@@ -3,6 +3,7 @@
 //! These types are what the environment file deserializes into and what records keep. Whether the parts fit
 //! together (graph of starts, addresses in the subnet) is for [`crate::file`].
 
+mod acl;
 mod expose;
 mod gateway;
 mod placement;
@@ -15,6 +16,7 @@ use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use acl::{Acl, AclAction, AclDirection, AclEnd, AclError, AclPeer, AclPorts, AclProtocol, AclRule, MAX_RULES};
 pub use expose::{Expose, ExposeError, Protocol};
 pub use gateway::{Gateway, GatewayError, UnreachableError};
 pub use placement::{PlacementPolicy, PlacementSpec};
@@ -96,6 +98,9 @@ pub struct MachineSpec {
     /// First-boot configuration, for images with cloud-init.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
+    /// What it may say and hear; asked before the network's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acl: Vec<AclRule>,
     /// Limits beyond memory and processors.
     #[serde(default)]
     pub limits: Limits,
@@ -197,6 +202,9 @@ pub struct NetworkSpec {
     #[serde(default = "NetworkSpec::default_subnet")]
     #[schemars(with = "String")]
     pub subnet: Ipv4Net,
+    /// What its machines may say and hear; all of it where nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acl: Vec<AclRule>,
 }
 
 impl NetworkSpec {
@@ -218,7 +226,7 @@ impl NetworkSpec {
 
 impl Default for NetworkSpec {
     fn default() -> Self {
-        Self { domain: Self::default_domain(), subnet: Self::default_subnet() }
+        Self { domain: Self::default_domain(), subnet: Self::default_subnet(), acl: Vec::new() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a user sees of an environment file that can't be used, or probably isn't meant: the place, the words, the hint.
 //! One test per mistake; the expectations are the whole output.
 
+mod acl;
 mod edge;
 mod keys_and_values;
 mod machines;

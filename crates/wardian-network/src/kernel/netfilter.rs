@@ -56,6 +56,19 @@ impl Netfilter {
         found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel told no ruleset generation"))
     }
 
+    /// Whether there is a table of that name.
+    pub(crate) fn has_table(&self, family: Family, table: &str) -> io::Result<bool> {
+        const GET: u16 = RULES | 1;
+        const NAME: u16 = 1;
+        let mut request = Vec::new();
+        push(&mut request, NAME, &[table.as_bytes(), &[0]].concat());
+        match self.ask(GET, ACK, family, &request, |_| {}) {
+            Ok(_) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The named counters of one table, in no order. None when there is no such table.
     pub(crate) fn counters(&self, family: Family, table: &str) -> io::Result<Vec<Counter>> {
         const GET: u16 = RULES | 19;

@@ -6,7 +6,7 @@ use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, name::HostN
 
 use super::{
     BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, TransitPlan,
-    UplinkPlan, away, bare, crossing, pins, second,
+    UplinkPlan, acl, away, bare, crossing, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -103,6 +103,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         }
         Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
     };
+    let acl = acl::table(record, lab, taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
     NetworkPlan {
         environment: record.id,
         bridge: BridgePlan {
@@ -168,7 +169,8 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         detour: router
             .and_then(|router| record.identities.get(router))
             .map(|router| DetourPlan { mark: DETOUR, by: router.inside.address }),
-        nftables,
+        has_acl: acl.is_some(),
+        nftables: nftables + &acl.unwrap_or_default(),
         taps,
         second,
     }

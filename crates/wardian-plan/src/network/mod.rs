@@ -6,11 +6,13 @@
 //! * `environment`: from a record to a [`NetworkPlan`];
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
 //! * `second`: what all this is where machines have a second interface on the lab network;
+//! * `acl`: what machines may say and hear, at their own ports;
 //! * `bare`: what it is without isolation; `away`: what it is on a host where only a part of an environment is.
 //!
 //! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names no
 //! table of anybody else's.
 
+mod acl;
 mod away;
 mod bare;
 mod crossing;
@@ -23,6 +25,7 @@ mod second;
 mod tests;
 mod text;
 
+pub use acl::{ACL_TABLE, PROBE_MARK};
 pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab, part};
 pub use lab::{LabConfig, lab, lab_mac};
 pub use pins::PARKED_GROUP;
@@ -83,6 +86,9 @@ pub struct NetworkPlan {
     /// The second interfaces of its machines, where they have some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second: Option<SecondPlan>,
+    /// Whether there are rules of what machines may say and hear, so that [`ACL_TABLE`] is one of our tables.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_acl: bool,
     /// One transaction for `nft -f -`: the whole of our own tables in the environment's namespace. Their counters go on
     /// counting.
     pub nftables: String,

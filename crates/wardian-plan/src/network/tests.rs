@@ -55,7 +55,7 @@ fn record(
     .unwrap()
 }
 
-fn store(fence: &str) -> EnvironmentRecord {
+pub(super) fn store(fence: &str) -> EnvironmentRecord {
     let at = |d| Ipv4Addr::new(192, 168, 23, d);
     let public = |d| Ipv4Addr::new(10, 86, 0, d);
     record(
@@ -67,7 +67,7 @@ fn store(fence: &str) -> EnvironmentRecord {
 }
 
 /// The same with second interfaces.
-fn dual(mut record: EnvironmentRecord) -> EnvironmentRecord {
+pub(super) fn dual(mut record: EnvironmentRecord) -> EnvironmentRecord {
     record.spec.isolation.mode = wardian_model::spec::IsolationMode::DualInterface;
     for identity in record.identities.values_mut() {
         identity.outside.mac = MacAddress::local(0x9000_0000 + u32::from(identity.slot));
@@ -76,7 +76,7 @@ fn dual(mut record: EnvironmentRecord) -> EnvironmentRecord {
 }
 
 /// What real nft says to `text`, in a network namespace of its own.
-fn nft_check(text: &str) -> Result<(), String> {
+pub(super) fn nft_check(text: &str) -> Result<(), String> {
     let mut child = Command::new("unshare")
         .args(["--net", "nft", "--check", "--file", "-"])
         .stdin(Stdio::piped())
@@ -129,7 +129,7 @@ fn rules_without_isolation() {
 }
 
 /// `store` on host a, with its second machine on host b.
-fn stretched(fence: &str) -> EnvironmentRecord {
+pub(super) fn stretched(fence: &str) -> EnvironmentRecord {
     let mut record = store(fence);
     record.host = Some("a".parse().unwrap());
     let elsewhere = [("m1".parse().unwrap(), "b".parse().unwrap())];

@@ -15,7 +15,7 @@ use wardian_model::{
 };
 
 use super::target::{CloneSource, ExpiryTime, HostAddress, SnapshotTarget, clone_count, expiry};
-pub(crate) use edge::{Addresses, Expose, Fence, Gateway};
+pub(crate) use edge::{Acl, Addresses, Expose, Fence, Gateway};
 pub(crate) use guest::{Console, Copy, Exec};
 
 use crate::config::{Accelerator, LabPrefix, Zone};
@@ -117,6 +117,8 @@ pub(crate) enum Command {
     Addresses(Addresses),
     /// Say or change what may cross an environment's edge
     Fence(Fence),
+    /// Say or change what machines may say to whom, and be told by whom
+    Acl(Acl),
     /// Say or change through whom an environment's machines reach the outside
     Gateway(Gateway),
     /// Let the outside reach a port of a machine

@@ -111,6 +111,10 @@ pub(crate) fn detail() -> EnvironmentDetail {
         fence_counters: [("fence-in", 12), ("fence-out", 0), ("forged-mac", 1), ("parked", 4)]
             .map(|(reason, count)| (reason.to_owned(), count))
             .into(),
+        denied: vec![
+            AclDenied { machine: "web".into(), inward: 0, outward: 3 },
+            AclDenied { machine: "db".into(), inward: 9, outward: 0 },
+        ],
         operation: None,
         lineage: Vec::new(),
         snapshots: Vec::new(),
@@ -126,6 +130,7 @@ pub(crate) fn stretched_detail() -> EnvironmentDetail {
         summary: EnvironmentSummary { host: Some("a".into()), hosts: vec!["a".into(), "b".into()], ..all.summary },
         machines: machines.map(|(machine, host)| MachineDetail { host: Some(host.into()), ..machine }).collect(),
         fence_counters: Default::default(),
+        denied: Vec::new(),
         ..detail()
     }
 }
@@ -149,6 +154,7 @@ pub(crate) fn clone_detail() -> EnvironmentDetail {
         snapshots: vec![Snapshot { memory: Some(false), saved_bytes: Some(0), ..own }],
         at: Some(SnapshotPlace { environment: "store".into(), name: "clean".into(), id: id(1) }),
         fence_counters: Default::default(),
+        denied: Vec::new(),
         ..detail()
     }
 }
@@ -265,6 +271,7 @@ pub(crate) fn failed_detail() -> EnvironmentDetail {
         machines: vec![web, old],
         operation: Some(operation("shop", &steps)),
         fence_counters: Default::default(),
+        denied: Vec::new(),
         ..detail()
     }
 }

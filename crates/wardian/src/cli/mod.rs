@@ -7,6 +7,7 @@
 //!
 //! The daemon's answers are printed, not interpreted: with `--json` they are the wire types as they came.
 
+mod acl;
 mod addresses;
 pub(crate) mod args;
 mod change;
@@ -119,6 +120,7 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Conflicts(arguments) => conflicts::run(session, arguments).await,
         Command::Expire(arguments) => expire::run(session, arguments).await,
         Command::Fence(arguments) => fence::run(session, arguments).await,
+        Command::Acl(arguments) => acl::run(session, arguments).await,
         Command::Gateway(arguments) => gateway::run(session, arguments).await,
         Command::Addresses(arguments) => addresses::run(session, arguments).await,
         Command::Expose(arguments) => expose::run(session, arguments).await,

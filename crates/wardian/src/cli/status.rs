@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use comfy_table::Cell;
 use jiff::Timestamp;
 use wardian_api::wire::{
-    Agent, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport,
+    AclDenied, Agent, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport,
     MachineDetail, MachinePhase, Operation, OperationState, Problem, SecondInterface, SnapshotList, StepState, Verdict,
 };
 
@@ -149,6 +149,9 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     if let Some(dropped) = dropped(&detail.fence_counters) {
         let _ = writeln!(text, "fence: {dropped}");
     }
+    if let Some(denied) = denied(&detail.denied) {
+        let _ = writeln!(text, "acl: {denied}");
+    }
     if !detail.lineage.is_empty() {
         let _ = writeln!(text, "lineage: {}", lineage(&detail.lineage));
     }
@@ -233,6 +236,19 @@ fn dropped(counters: &BTreeMap<String, u64>) -> Option<String> {
         let _ = write!(text, "{and}answered {resets} {plural} of unknown connections by a reset");
     }
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// `denied 3 packets to db, 1 from web`; nothing when all is allowed.
+fn denied(all: &[AclDenied]) -> Option<String> {
+    let counts = all.iter().flat_map(|d| [(d.inward, "to", &d.machine), (d.outward, "from", &d.machine)]);
+    let mut counts = counts.filter(|(count, ..)| *count > 0);
+    let (first, way, machine) = counts.next()?;
+    let plural = if first == 1 { "packet" } else { "packets" };
+    let mut text = format!("denied {first} {plural} {way} {machine}");
+    for (count, way, machine) in counts {
+        let _ = write!(text, ", {count} {way} {machine}");
+    }
+    Some(text)
 }
 
 /// `clone of store@clean, clone of base (removed)`.
@@ -344,6 +360,7 @@ mod tests {
         store: running, 2 of 2 machines ready, fence out-only, 5m old
         inside: 192.168.23.0/24 in lab.contoso.com, gateway 192.168.23.254
         fence: dropped 12 packets inward, 1 forged
+        acl: denied 3 packets from web, 9 to db
 
         MACHINE  PHASE  READY AFTER  AGENT             INSIDE        OUTSIDE    EXPOSED      WHY
         web      ready  3.8s         answers (10.0.2)  192.168.23.1  10.86.0.1  80 at 20000  -

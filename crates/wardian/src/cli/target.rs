@@ -86,6 +86,27 @@ impl FromStr for MachineTarget {
     }
 }
 
+/// Whose rules: `store`, or `store/db`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AclTarget {
+    pub(crate) environment: EnvironmentName,
+    /// All machines when absent.
+    pub(crate) machine: Option<MachineName>,
+}
+
+impl FromStr for AclTarget {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        match text.split_once('/') {
+            Some((environment, machine)) => {
+                Ok(Self { environment: environment.parse()?, machine: Some(machine.parse()?) })
+            }
+            None => Ok(Self { environment: text.parse()?, machine: None }),
+        }
+    }
+}
+
 /// One port of a machine: `store/dns:53/udp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PortTarget {

@@ -3,9 +3,12 @@
 use std::num::NonZeroU16;
 
 use clap::{Args, ValueEnum};
-use wardian_model::name::{EnvironmentName, MachineName};
+use wardian_model::{
+    name::{EnvironmentName, MachineName},
+    spec::AclRule,
+};
 
-use crate::cli::target::PortTarget;
+use crate::cli::target::{AclTarget, PortTarget};
 
 /// `fence`.
 #[derive(Debug, Args)]
@@ -43,6 +46,33 @@ impl From<FenceMode> for wardian_api::wire::Fence {
             FenceMode::Sealed => Self::Sealed,
         }
     }
+}
+
+/// `acl`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A rule: allow|deny [in|out] [tcp|udp|icmp|any] [from WHO [port N]] [to WHO [port N]]
+WHO:    any, gateway, a machine, an address or a prefix; N: a port, or a range as in 8000-8080
+
+A rule is about who begins; answers pass. A machine's own rules are asked before those of its
+environment, the first that matches decides, and what none matches is allowed. What is still
+allowed loses no packet by a change; what is not stops, also where it runs already.
+
+Examples:
+  wardian acl store                  says what the rules are
+  wardian acl store/db 'allow tcp from web to db port 5432' 'deny any'
+  wardian acl store 'deny udp port 53'
+  wardian acl store/db --clear")]
+pub(crate) struct Acl {
+    /// The environment, or one of its machines
+    #[arg(value_name = "ENV[/MACHINE]")]
+    pub(crate) target: AclTarget,
+    /// The rules from now on, in the order they are asked; without any, the present ones are shown
+    #[arg(value_name = "RULE")]
+    pub(crate) rules: Vec<AclRule>,
+    /// Take all rules of the target away
+    #[arg(long, conflicts_with = "rules")]
+    pub(crate) clear: bool,
 }
 
 /// `gateway`.
