@@ -15,7 +15,7 @@ use crate::{
     machine::MachineRecord,
     name::{EnvironmentName, HostName, MachineName, SnapshotName},
     record::Record,
-    spec::{Acl, EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol},
+    spec::{Acl, EnvironmentSpec, Fence, Gateway, IsolationMode, Protocol, Subnet},
     vsid::Vsid,
 };
 
@@ -102,10 +102,22 @@ impl EnvironmentRecord {
         elsewhere.chain(&self.host).collect()
     }
 
-    /// By which frames of its subnet are told from others' between hosts. As nobody else has its edge's slot, nobody else has it.
+    /// By which frames of one of its subnets are told from others' between hosts. As nobody else has its edge's slot, nobody else
+    /// has it.
     #[must_use]
-    pub const fn vsid(&self) -> Vsid {
-        Vsid::of_edge(self.edge.slot)
+    pub const fn vsid_of(&self, subnet: &Subnet<'_>) -> Vsid {
+        Vsid::of_subnet(self.edge.slot, subnet.place)
+    }
+
+    /// Those of all its subnets.
+    pub fn vsids(&self) -> impl Iterator<Item = Vsid> + '_ {
+        self.spec.network.subnets.iter().map(|subnet| self.vsid_of(&subnet))
+    }
+
+    /// By which its routing domain is told from others' between hosts: all its subnets are of it, and nobody else's.
+    #[must_use]
+    pub fn routing_domain(&self) -> u32 {
+        self.edge.slot.into()
     }
 
     /// Everything it has of which there is one.

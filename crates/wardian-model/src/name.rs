@@ -147,6 +147,10 @@ name! {
     MachineName, "machine name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }
 name! {
+    /// The name of a subnet; unique in its environment.
+    SubnetName, "subnet name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+}
+name! {
     /// The name of an image; unique in a store.
     ImageName, "image name", check_label, "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 }

@@ -27,6 +27,16 @@ impl Vsid {
         Self(Self::FIRST.0 + slot as u32)
     }
 
+    /// That of a further subnet of an environment, by its place among them (0 is that of [`Self::of_edge`]): 2²⁰ for each place
+    /// lie between an edge's, and slots are smaller. There are 8 places at most.
+    #[must_use]
+    pub const fn of_subnet(slot: u16, place: u8) -> Self {
+        Self(Self::of_edge(slot).0 + ((place & 7) as u32) * Self::PLACES)
+    }
+
+    /// From one subnet of an environment to the next.
+    const PLACES: u32 = 1 << 20;
+
     /// The number.
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -76,6 +86,20 @@ mod tests {
         assert_eq!(Vsid::try_from(4096), Ok(Vsid::FIRST));
         assert_eq!("16777214".parse(), Ok(Vsid::LAST));
         assert_eq!("0x1000".parse::<Vsid>().unwrap_err().to_string().split(' ').next(), Some("0x1000"));
+    }
+
+    #[test]
+    fn no_two_subnets_of_any_edges_have_one_id() {
+        let mut last = Vsid::FIRST.number();
+        for place in 0..crate::spec::Subnets::MOST as u8 {
+            for slot in 1..=u16::MAX {
+                // Each is larger than all before it, and so none is twice; none is the lab network's.
+                let vsid = Vsid::of_subnet(slot, place);
+                assert!(vsid.number() > last && Vsid::try_from(vsid.number()) == Ok(vsid), "{slot} {place}");
+                last = vsid.number();
+            }
+        }
+        assert_eq!(Vsid::of_subnet(7, 0), Vsid::of_edge(7));
     }
 
     #[test]

@@ -6,12 +6,12 @@ use proptest::{collection, option, prelude::*};
 use wardian_model::{
     file::{Surroundings, check, check_on, read},
     mac::MacAddress,
-    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
+    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
     size::ByteSize,
     span::Span,
     spec::{
         CloudInit, EnvironmentSpec, Expose, Fence, Gateway, GenerationId, HttpProbe, IsolationMode, IsolationSpec,
-        Limits, MachineSpec, NetworkSpec, PlacementPolicy, PlacementSpec, Probe, Protocol, Readiness, Role,
+        Limits, MachineSpec, NetworkSpec, PlacementPolicy, PlacementSpec, Probe, Protocol, Readiness, Role, Subnets,
     },
 };
 
@@ -36,6 +36,17 @@ fn readiness() -> impl Strategy<Value = Readiness> {
     (probe, 1_u64..100_000).prop_map(|(probe, seconds)| Readiness { probe, timeout: Span::seconds(seconds) })
 }
 
+fn subnet_name() -> impl Strategy<Value = SubnetName> {
+    prop_oneof![Just("front"), Just("back"), Just("no")].prop_map(|name| SubnetName::new(name).unwrap())
+}
+
+/// One without a name, or up to three with names.
+fn subnets() -> impl Strategy<Value = Subnets> {
+    let net = || (any::<std::net::Ipv4Addr>(), 0_u8..=32).prop_map(|(net, prefix)| Ipv4Net::new(net, prefix).unwrap());
+    let named = collection::vec((subnet_name(), net()), 1..4);
+    prop_oneof![net().prop_map(Subnets::one), named.prop_map(|all| Subnets::named(all.into_iter().collect()).unwrap())]
+}
+
 fn machine() -> impl Strategy<Value = MachineSpec> {
     let first = (
         (label(), option::of(Just(Role::DomainController))),
@@ -44,7 +55,7 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
         any::<u8>(),
         option::of(any::<u64>()),
         option::of(any::<std::net::Ipv4Addr>()),
-        option::of(any::<u32>()),
+        (option::of(any::<u32>()), option::of(subnet_name())),
     );
     let second = (
         collection::vec(label(), 0..3),
@@ -56,7 +67,7 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
     );
     (first, second).prop_map(
         |(
-            ((image, role), hostname, memory, cpus, disk, address, mac),
+            ((image, role), hostname, memory, cpus, disk, address, (mac, subnet)),
             (after, ready, cloud_init, cpu_percent, keeps, depends_outside),
         )| MachineSpec {
             image: ImageName::new(image).unwrap(),
@@ -66,6 +77,7 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
             cpus,
             disk: disk.map(ByteSize::bytes),
             address,
+            subnet,
             mac: mac.map(MacAddress::local),
             start_after: after.into_iter().map(|name| MachineName::new(name).unwrap()).collect(),
             ready,
@@ -97,7 +109,7 @@ fn placement() -> impl Strategy<Value = PlacementSpec> {
 
 fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     let machines = collection::vec((label(), machine()), 0..4);
-    let network = (label(), label(), any::<std::net::Ipv4Addr>(), 0_u8..=32);
+    let network = (label(), label(), subnets());
     let fence = prop_oneof![Just(Fence::Open), Just(Fence::OutOnly), Just(Fence::Sealed)];
     let gateway = prop_oneof![
         Just(Gateway::PerMachine),
@@ -106,17 +118,13 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     ];
     let isolation = (fence, gateway, collection::vec(expose(), 0..3));
     (label(), machines, network, isolation, placement()).prop_map(
-        |(name, machines, (a, b, address, prefix), (fence, gateway, expose), placement)| EnvironmentSpec {
+        |(name, machines, (a, b, subnets), (fence, gateway, expose), placement)| EnvironmentSpec {
             name: EnvironmentName::new(name).unwrap(),
             machines: machines
                 .into_iter()
                 .map(|(name, it)| (MachineName::new(name).unwrap(), it))
                 .collect::<IndexMap<_, _>>(),
-            network: NetworkSpec {
-                domain: Domain::new(format!("{a}.{b}")).unwrap(),
-                subnet: Ipv4Net::new(address, prefix).unwrap(),
-                acl: Vec::new(),
-            },
+            network: NetworkSpec { domain: Domain::new(format!("{a}.{b}")).unwrap(), subnets, acl: Vec::new() },
             isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, gateway, expose },
             placement,
             depends_outside: Vec::new(),
@@ -126,7 +134,12 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
 
 /// The same with everything the checks would refuse taken away.
 fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
-    spec.network.subnet = Ipv4Net::new([10, spec.network.subnet.addr().octets()[1], 0, 0].into(), 16).unwrap();
+    let mut place = 0;
+    spec.network.subnets = spec.network.subnets.map(|net| {
+        place += 1;
+        Ipv4Net::new([10, net.addr().octets()[1] / 4 * 4 + place, 0, 0].into(), 16).unwrap()
+    });
+    let (subnets, several) = (spec.network.subnets.clone(), spec.network.subnets.are_several());
     let (mut before, mut reachable) = (Vec::new(), Vec::new());
     for (n, (name, machine)) in spec.machines.iter_mut().enumerate() {
         machine.memory = machine.memory.max(ByteSize::mib(16));
@@ -134,7 +147,9 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
         machine.cpus = machine.cpus.max(1);
         machine.depends_outside.retain(|what| !what.trim().is_empty());
         machine.hostname = machine.hostname.take().map(|_| Hostname::new(format!("a-long-hostname-{n}")).unwrap());
-        machine.address = machine.address.map(|_| spec.network.subnet.hosts().nth(n + 9).unwrap());
+        machine.subnet = machine.subnet.take().filter(|name| subnets.get(name).is_some());
+        let subnet = machine.subnet.as_ref().and_then(|name| subnets.get(name)).unwrap_or_else(|| subnets.first());
+        machine.address = machine.address.map(|_| subnet.net.hosts().nth(n + 9).unwrap());
         machine.mac = machine.mac.map(|_| MacAddress::local(n.try_into().unwrap()));
         machine.start_after = before.clone();
         machine.limits.cpu_percent = machine.limits.cpu_percent.map(|percent| percent.max(1));
@@ -149,7 +164,8 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
     }
     if spec.isolation.gateway.machine().is_some() {
         reachable.truncate(1);
-        spec.isolation.gateway = reachable.first().cloned().map_or(Gateway::PerMachine, Gateway::Machine);
+        let only = reachable.first().filter(|_| !several).cloned();
+        spec.isolation.gateway = only.map_or(Gateway::PerMachine, Gateway::Machine);
     }
     let expose = spec.isolation.expose.drain(..).zip(&reachable);
     spec.isolation.expose = expose.map(|(expose, name)| Expose { machine: name.clone(), at: None, ..expose }).collect();

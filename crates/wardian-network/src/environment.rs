@@ -77,7 +77,7 @@ impl Changes {
 pub struct Observed {
     /// The namespace.
     pub namespace: bool,
-    /// The switch, up; both, where there is a second one.
+    /// The switches, up.
     pub bridge: bool,
     /// Both ends of the edge, of the uplink, and of the way to the edge, where there are such: up and belonging to one another.
     pub edge: bool,
@@ -181,20 +181,20 @@ pub(crate) fn ensure(
     if !fresh && !plan.has_acl {
         acl::remove_stale(plan.environment, &namespace, &inside.netfilter, &mut changes)?;
     }
-    let Links { bridge, second, edge } = made?;
+    let Links { bridges, second, edge } = made?;
     namespace.run_blocking("set how connections are tracked", || set_all(TRACKING, &mut changes))?;
     if let (Some(wanted), Some(edge)) = (&plan.edge, edge) {
         let port_of = match &wanted.port_of {
-            Some(name) if *name == plan.bridge.name => Some(bridge),
+            Some(name) if *name == plan.bridge.name => bridges.first().copied(),
             Some(_) => second,
             None => None,
         };
         open_edge(wanted, &mut inside.netlink, port_of, &edge, &mut changes)
             .map_err(NetworkError::kernel(format!("set up the edge of environment {}", plan.environment)))?;
     }
-    set_detour(plan, &mut inside.netlink, bridge, &mut changes)
+    set_detour(plan, &mut inside.netlink, bridges.first().copied(), &mut changes)
         .map_err(NetworkError::kernel(format!("set the way by the gateway of environment {}", plan.environment)))?;
-    taps::pin_all(plan, &mut inside.netlink, bridge, second, &mut changes)?;
+    taps::pin_all(plan, &mut inside.netlink, &mut changes)?;
 
     let loaded = nft::Loaded::now(&plan.nftables, &inside.netfilter)
         .map_err(NetworkError::kernel("ask for the generation of rules"))?;
@@ -222,8 +222,8 @@ fn settings(changes: &mut Changes) -> Result<(), NetworkError> {
 
 /// What [`links`] made.
 struct Links {
-    /// Index of the switch.
-    bridge: u32,
+    /// Indices of the subnets' switches, in their order.
+    bridges: Vec<u32>,
     /// Index of the second one.
     second: Option<u32>,
     /// The edge's inner end, where the edge is here.
@@ -242,8 +242,11 @@ fn links(
 ) -> Result<Links, NetworkError> {
     let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
     let of = plan.environment;
-    let bridge = Switch { name: &plan.bridge.name, mac: plan.bridge.mac, mtu: plan.bridge.mtu, filter: false, of };
-    let bridge = bridge.ensure(inside, &all, changes)?;
+    let mut bridges = Vec::new();
+    for bridge in plan.bridges() {
+        let switch = Switch { name: &bridge.name, mac: bridge.mac, mtu: bridge.mtu, filter: false, of };
+        bridges.push(switch.ensure(inside, &all, changes)?);
+    }
     let second = match &plan.second {
         Some(second) => {
             let switch = Switch { name: &second.bridge, mac: second.mac, mtu: second.mtu, filter: true, of };
@@ -262,10 +265,11 @@ fn links(
         None => None,
     };
     let doing = || NetworkError::kernel(format!("set up the switch of environment {of}"));
-    if let Some(uplink) = &plan.uplink {
+    for (bridge, uplink) in plan.uplinks() {
         let wanted = Pair { what: "uplink", outer: &uplink.outer, inner: &uplink.inner, mac: None, mtu: uplink.mtu };
         let port = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
-        open_uplink(uplink, inside, bridge.index, &port, changes).map_err(doing())?;
+        let switch = bridges.iter().find(|link| link.name == bridge.name).map(|link| link.index);
+        open_uplink(uplink, inside, switch, &port, changes).map_err(doing())?;
         if let Some(transit) = &uplink.transit {
             let mac = Some(plan.bridge.mac);
             let wanted = Pair { what: "transit", outer: &transit.outer, inner: &transit.inner, mac, mtu: uplink.mtu };
@@ -273,21 +277,23 @@ fn links(
             open_transit(plan, (transit, uplink.mtu), inside, &link, changes).map_err(doing())?;
         }
     }
-    set_addresses(inside, &bridge, &[plan.bridge.address], changes).map_err(doing())?;
-    Ok(Links { bridge: bridge.index, second, edge })
+    for (plan, link) in plan.bridges().zip(&bridges) {
+        set_addresses(inside, link, &[plan.address], changes).map_err(doing())?;
+    }
+    Ok(Links { bridges: bridges.iter().map(|link| link.index).collect(), second, edge })
 }
 
 /// Opens the inner end: a port of the switch, which doesn't learn from it: where machines are, the packet filter knows.
 fn open_uplink(
     plan: &UplinkPlan,
     inside: &mut Netlink,
-    bridge: u32,
+    bridge: Option<u32>,
     port: &Link,
     changes: &mut Changes,
 ) -> io::Result<()> {
     let change = LinkChange {
         mtu: Some(plan.mtu).filter(|m| port.mtu != u32::from(*m)),
-        master: Some(bridge).filter(|_| port.master != Some(bridge)),
+        master: bridge.filter(|_| port.master != bridge),
         up: !port.up,
         ..LinkChange::default()
     };
@@ -444,11 +450,11 @@ fn open_edge(
 
 /// The way by the machine that is the gateway of the others. A stale one is removed: it would be taken by nobody, and mislead who
 /// looks.
-fn set_detour(plan: &NetworkPlan, inside: &mut Netlink, bridge: u32, changes: &mut Changes) -> io::Result<()> {
+fn set_detour(plan: &NetworkPlan, inside: &mut Netlink, bridge: Option<u32>, changes: &mut Changes) -> io::Result<()> {
     let wanted = plan.detour.map(|detour| Route {
         destination: Ipv4Net::default(),
         gateway: Some(detour.by),
-        link: Some(bridge),
+        link: bridge,
         table: DETOUR_TABLE,
         metric: 0,
         kind: RouteType::Unicast,
@@ -492,8 +498,8 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
     let mut daemon = Netlink::open().map_err(doing())?;
     // Whether the outer end is a port of a bridge, and whether the inner one is.
     let edge = plan.edge.iter().map(|edge| (&edge.outer, &edge.inner, (true, edge.port_of.is_some())));
-    let uplink = plan.uplink.iter().map(|uplink| (&uplink.outer, &uplink.inner, (false, true)));
-    let transit = plan.uplink.iter().filter_map(|uplink| uplink.transit.as_ref());
+    let uplink = plan.uplinks().map(|(_, uplink)| (&uplink.outer, &uplink.inner, (false, true)));
+    let transit = plan.uplinks().filter_map(|(_, uplink)| uplink.transit.as_ref());
     let transit = transit.map(|transit| (&transit.outer, &transit.inner, (false, false)));
     let pairs = edge.chain(uplink).chain(transit).map(|(outer, inner, ports)| Ok((daemon.link(outer)?, inner, ports)));
     let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(doing())?;
@@ -502,7 +508,9 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
     let find = |name: &str| all.iter().find(|l| l.name == name);
     Ok(Observed {
         namespace: true,
-        bridge: std::iter::once(&plan.bridge.name)
+        bridge: plan
+            .bridges()
+            .map(|bridge| &bridge.name)
             .chain(plan.second.iter().map(|s| &s.bridge))
             .all(|name| find(name).is_some_and(|l| l.up && l.is_bridge)),
         edge: pairs.iter().all(|(outer, inner, ports)| match (outer, find(inner)) {

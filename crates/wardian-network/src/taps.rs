@@ -62,17 +62,10 @@ pub(crate) fn open(
 }
 
 /// Existing taps are ports of the switch. One that is alone passes frames; of two, those who hand over decide.
-pub(crate) fn pin_all(
-    plan: &NetworkPlan,
-    inside: &mut Netlink,
-    bridge: u32,
-    second: Option<u32>,
-    changes: &mut Changes,
-) -> Result<(), NetworkError> {
+pub(crate) fn pin_all(plan: &NetworkPlan, inside: &mut Netlink, changes: &mut Changes) -> Result<(), NetworkError> {
     let all = inside.links().map_err(NetworkError::kernel("list an environment's links"))?;
-    let first = plan.taps.iter().map(|tap| (bridge, tap));
-    let others = plan.second.iter().zip(second).flat_map(|(p, index)| p.taps.iter().map(move |tap| (index, tap)));
-    for (bridge, tap) in first.chain(others) {
+    for (switch, tap) in plan.all_taps() {
+        let Some(bridge) = all.iter().find(|link| link.name == switch).map(|link| link.index) else { continue };
         let there: Vec<&Link> = all.iter().filter(|l| tap.names().contains(&&*l.name)).collect();
         for link in &there {
             let passing = match there.len() {

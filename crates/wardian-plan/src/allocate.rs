@@ -132,25 +132,26 @@ pub fn inside(
     spec: &EnvironmentSpec,
     mut uuid: impl FnMut() -> String,
 ) -> Result<IndexMap<MachineName, InsideIdentity>, Exhausted> {
-    let gateway = spec.network.gateway();
     let mut used_addresses: BTreeSet<Ipv4Addr> = spec.machines.values().filter_map(|m| m.address).collect();
     let mut used_macs: BTreeSet<MacAddress> = spec.machines.values().filter_map(|m| m.mac).collect();
-    let mut free_addresses = spec.network.subnet.hosts().filter(|a| *a != gateway);
+    let free_in = |(net, gateway): (Ipv4Net, Ipv4Addr)| net.hosts().filter(move |a| *a != gateway);
+    let subnets = spec.network.subnets.iter().map(|subnet| (subnet.net, subnet.gateway()));
+    let mut free_addresses: Vec<_> = subnets.map(free_in).collect();
     let mut free_macs = (INSIDE_MACS + 1..EDGE_MACS).map(MacAddress::local).filter(|m| *m != MacAddress::GATEWAY);
     spec.machines
         .iter()
         .map(|(name, machine)| {
+            let subnet = spec.subnet_of(name);
+            let exhausted = || Exhausted::Subnet { subnet: subnet.net, machine: name.clone() };
             let address = match machine.address {
                 Some(address) => address,
-                None => free_addresses
+                None => free_addresses[usize::from(subnet.place)]
                     .find(|a| used_addresses.insert(*a))
-                    .ok_or_else(|| Exhausted::Subnet { subnet: spec.network.subnet, machine: name.clone() })?,
+                    .ok_or_else(exhausted)?,
             };
             let mac = match machine.mac {
                 Some(mac) => mac,
-                None => free_macs
-                    .find(|m| used_macs.insert(*m))
-                    .ok_or_else(|| Exhausted::Subnet { subnet: spec.network.subnet, machine: name.clone() })?,
+                None => free_macs.find(|m| used_macs.insert(*m)).ok_or_else(exhausted)?,
             };
             let hostname = machine.hostname.clone().unwrap_or_else(|| hostname_of(name));
             Ok((name.clone(), InsideIdentity { hostname, address, mac, uuid: uuid() }))

@@ -105,8 +105,10 @@ pub fn conflicts(
     snapshots: &[SnapshotRecord],
     of: Option<&EnvironmentName>,
 ) -> Report {
-    let subnets: BTreeMap<&EnvironmentName, Ipv4Net> =
-        environments.iter().map(|e| (&e.name, e.spec.network.subnet.trunc())).collect();
+    let subnets: BTreeSet<(&EnvironmentName, Ipv4Net)> = environments
+        .iter()
+        .flat_map(|e| e.spec.network.subnets.iter().map(|subnet| (&e.name, subnet.net.trunc())))
+        .collect();
     let mut clashes: Vec<Clash> = shared(environments)
         .into_iter()
         .map(|((kind, value), between)| Clash { kind, value, between: between.into_iter().collect() })
@@ -116,8 +118,8 @@ pub fn conflicts(
         for clash in clashes.iter_mut().filter(|clash| clash.kind == Kind::Subnet) {
             // Two parts of one wide subnet don't collide with each other.
             clash.between.retain(|p| {
-                let pair = subnets.get(of).zip(subnets.get(&p.environment));
-                pair.is_some_and(|(one, other)| overlap(*one, *other))
+                let Ok(other) = p.value.parse::<Ipv4Net>() else { return true };
+                subnets.iter().any(|(name, own)| *name == of && overlap(*own, other))
             });
         }
         clashes.retain(|clash| clash.between.iter().any(|party| party.environment == *of));
@@ -158,7 +160,9 @@ fn shared(environments: &[&EnvironmentRecord]) -> BTreeMap<(Kind, String), BTree
                 Party { environment: environment.name.clone(), machine: machine.cloned(), value: value.clone() };
             all.entry((kind, value)).or_default().insert(party);
         };
-        has(Kind::Address, environment.spec.network.gateway().to_string(), None);
+        for subnet in environment.spec.network.subnets.iter() {
+            has(Kind::Address, subnet.gateway().to_string(), None);
+        }
         for (machine, identity) in &environment.identities {
             let inside = &identity.inside;
             has(Kind::Name, inside.hostname.to_string(), Some(machine));
@@ -171,7 +175,7 @@ fn shared(environments: &[&EnvironmentRecord]) -> BTreeMap<(Kind, String), BTree
 }
 
 /// Subnets with those they contain: of two that overlap, one is always within the other.
-fn overlapping(subnets: &BTreeMap<&EnvironmentName, Ipv4Net>) -> Vec<Clash> {
+fn overlapping(subnets: &BTreeSet<(&EnvironmentName, Ipv4Net)>) -> Vec<Clash> {
     let mut widest_first: Vec<_> = subnets.iter().map(|(name, subnet)| (*subnet, *name)).collect();
     widest_first.sort_by_key(|(subnet, name)| (subnet.network(), subnet.prefix_len(), *name));
     let mut found: Vec<(Ipv4Net, Clash)> = Vec::new();

@@ -24,11 +24,18 @@ const LABEL: usize = 63;
 pub fn customized(spec: &EnvironmentSpec, name: &EnvironmentName, used: &BTreeSet<Ipv4Net>) -> EnvironmentSpec {
     let mut spec = spec.clone();
     spec.name = name.clone();
-    spec.network.subnet = free(spec.network.subnet.trunc(), used);
-    for (number, (machine, settings)) in spec.machines.iter_mut().enumerate() {
+    let mut used = used.clone();
+    spec.network.subnets = spec.network.subnets.map(|net| {
+        let free = free(net.trunc(), &used);
+        used.insert(free);
+        free
+    });
+    let macs: Vec<_> =
+        spec.machines.keys().enumerate().map(|(number, name)| mac(spec.subnet_of(name).net, number)).collect();
+    for ((machine, settings), mac) in spec.machines.iter_mut().zip(macs) {
         settings.hostname = hostname(name.as_str(), machine.as_str());
         settings.address = None;
-        settings.mac = mac(spec.network.subnet, number);
+        settings.mac = mac;
     }
     spec
 }
@@ -81,7 +88,19 @@ mod tests {
         assert_eq!(web.hostname.as_ref().unwrap().as_str(), "branch-web");
         assert_eq!(web.address, None);
         assert_ne!(web.mac, Some(MacAddress::local(1)));
-        assert_eq!(clone.network.subnet.to_string(), "192.168.25.0/24");
+        assert_eq!(clone.network.subnets.first().net.to_string(), "192.168.25.0/24");
+    }
+
+    #[test]
+    fn of_several_subnets_each_is_another_one() {
+        let mut spec = spec();
+        let named = [("back", "10.0.0.0/24"), ("front", "10.0.1.0/24")]
+            .map(|(n, net)| (n.parse().unwrap(), net.parse().unwrap()));
+        spec.network.subnets = wardian_model::spec::Subnets::named(named.into()).unwrap();
+        let used = ["10.0.0.0/24", "10.0.1.0/24"].map(|net| net.parse().unwrap()).into();
+        let clone = customized(&spec, &EnvironmentName::new("branch").unwrap(), &used);
+        let subnets: Vec<_> = clone.network.subnets.iter().map(|s| format!("{} {}", s.name.unwrap(), s.net)).collect();
+        assert_eq!(subnets, ["back 10.0.2.0/24", "front 10.0.3.0/24"]);
     }
 
     #[test]

@@ -63,8 +63,11 @@ pub struct EnvironmentDetail {
     pub summary: EnvironmentSummary,
     /// The machines, in the order of the file.
     pub machines: Vec<MachineDetail>,
-    /// The subnet inside.
+    /// The subnet inside; of several, the first.
     pub subnet: String,
+    /// The subnets by name, the first one first; empty where there is one without a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<InsideSubnet>,
     /// The domain of the machines' full names.
     pub domain: String,
     /// The gateway inside: the last host address of the subnet.
@@ -316,9 +319,10 @@ impl EnvironmentDetail {
         Self {
             summary: EnvironmentSummary::new(record, machines),
             machines: MachineDetail::all(record, machines),
-            subnet: record.spec.network.subnet.to_string(),
+            subnet: record.spec.network.subnets.first().net.to_string(),
+            subnets: InsideSubnet::all(record),
             domain: record.spec.network.domain.to_string(),
-            gateway: record.spec.network.gateway().to_string(),
+            gateway: record.spec.network.subnets.first().gateway().to_string(),
             mode: record.spec.isolation.mode.to_string(),
             outside_by: record.gateway.to_string(),
             fence_counters: counters.iter().map(|(reason, count)| (reason.replace('_', "-"), *count)).collect(),
@@ -328,6 +332,28 @@ impl EnvironmentDetail {
             snapshots: snapshots.snapshots,
             at: snapshots.at,
         }
+    }
+}
+
+/// A subnet inside an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct InsideSubnet {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub subnet: String,
+    /// Its gateway: the last host address.
+    pub gateway: String,
+}
+
+impl InsideSubnet {
+    fn all(record: &model::EnvironmentRecord) -> Vec<Self> {
+        let named = record.spec.network.subnets.iter().filter_map(|subnet| {
+            let (name, gateway) = (subnet.name?.to_string(), subnet.gateway().to_string());
+            Some(Self { name, subnet: subnet.net.to_string(), gateway })
+        });
+        named.collect()
     }
 }
 

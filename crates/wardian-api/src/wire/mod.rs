@@ -34,7 +34,7 @@ pub use conflict::{Clash, ClashKind, Conflicts, Contender, Party};
 pub use content::{Content, ContentError};
 pub use environment::{
     AddressList, Addresses, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary,
-    Exposure, Fence, Origin, Protocol,
+    Exposure, Fence, InsideSubnet, Origin, Protocol,
 };
 pub use error::{ApiError, ErrorBody, ErrorKind, Problem};
 pub use guest::{ConsoleTail, ExecRequest, ExecResult, FileWritten};

@@ -221,7 +221,7 @@ impl Controller {
                     self.shared.clone(),
                     self.name.clone(),
                     self.id,
-                    environment.vsid(),
+                    environment.vsids().collect(),
                     services,
                 ));
             }

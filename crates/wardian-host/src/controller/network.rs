@@ -23,8 +23,10 @@ pub(super) async fn ensure(shared: Arc<Shared>, environment: EnvironmentRecord, 
     let made = async {
         fault::point("network: begun");
         shared.network.ensure(&plan).await?;
-        if let (Some(uplink), Some(underlay)) = (&plan.uplink, shared.underlay.get()) {
-            underlay.connect(uplink).await.map_err(MakeError::Underlay)?;
+        if let Some(underlay) = shared.underlay.get() {
+            for (_, uplink) in plan.uplinks() {
+                underlay.connect(uplink).await.map_err(MakeError::Underlay)?;
+            }
         }
         fault::point("network: made");
         match before {
@@ -50,14 +52,16 @@ pub(super) async fn remove(
     shared: Arc<Shared>,
     name: EnvironmentName,
     id: EnvironmentId,
-    vsid: Vsid,
+    vsids: Vec<Vsid>,
     before: Option<Box<Made>>,
 ) -> Done {
     drop(before);
     loop {
         let removed = async {
             if let Some(underlay) = shared.underlay.get() {
-                underlay.disconnect(vsid).await.map_err(MakeError::Underlay)?;
+                for vsid in &vsids {
+                    underlay.disconnect(*vsid).await.map_err(MakeError::Underlay)?;
+                }
             }
             Ok::<_, MakeError>(shared.network.remove(id).await?)
         };

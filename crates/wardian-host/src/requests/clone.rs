@@ -158,7 +158,8 @@ impl Host {
             .hint("clone it without --customize: both halves work as they are"));
         }
         let environments = self.shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
-        let used = environments.iter().map(|environment| environment.spec.network.subnet.trunc()).collect();
+        let subnets = environments.iter().flat_map(|environment| environment.spec.network.subnets.iter());
+        let used = subnets.map(|subnet| subnet.net.trunc()).collect();
         let spec = customize::customized(&spec, &spec.name, &used);
         let inside = allocate::inside(&spec, || uuid::Uuid::new_v4().to_string()).map_err(exhausted)?;
         self.create_from(spec, &Origins { inside, ..origins.clone() }).await

@@ -32,6 +32,9 @@ fn allowed(record: &EnvironmentRecord, gateway: &Gateway) -> Result<(), Refusal>
     record.spec.may_have_gateway(gateway).map_err(|reason| match reason {
         GatewayError::NoSuchMachine(_) => Refusal::not_found(format!("{}: {reason}", record.name))
             .hint("say per-machine, host, or the name of a machine of the environment"),
+        GatewayError::SeveralSubnets => {
+            Refusal::conflict(format!("{}: {reason}", record.name)).hint("say per-machine or host")
+        }
         GatewayError::NoOutside(_) | GatewayError::SecondInterfaces | GatewayError::NoIsolation => {
             Refusal::conflict(format!("{}: {reason}", record.name))
         }

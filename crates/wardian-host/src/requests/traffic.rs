@@ -70,8 +70,11 @@ impl Host {
             let hosts = environment.hosts();
             hosts.len() > 1 && shared.host().is_some_and(|own| hosts.contains(&own))
         });
-        let there: BTreeSet<Vsid> =
-            across.map(EnvironmentRecord::vsid).chain([LAB_VSID]).chain(counters.carried.keys().copied()).collect();
+        let there: BTreeSet<Vsid> = across
+            .flat_map(EnvironmentRecord::vsids)
+            .chain([LAB_VSID])
+            .chain(counters.carried.keys().copied())
+            .collect();
         let subnet = |vsid: Vsid| {
             let carried = counters.carried.get(&vsid).copied().unwrap_or_default();
             (vsid, SubnetTraffic { of: owner(vsid, &environments), carried })
@@ -89,7 +92,7 @@ impl Host {
 
 fn owner(vsid: Vsid, environments: &[EnvironmentRecord]) -> SubnetOwner {
     let mut environments = environments.iter();
-    match environments.find(|environment| environment.vsid() == vsid) {
+    match environments.find(|environment| environment.vsids().any(|own| own == vsid)) {
         _ if vsid == LAB_VSID => SubnetOwner::Lab,
         Some(environment) => SubnetOwner::Environment(environment.name.clone()),
         None => SubnetOwner::Gone,

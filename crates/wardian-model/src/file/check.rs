@@ -10,13 +10,14 @@ use crate::{
     mac::MacAddress,
     name::MachineName,
     size::ByteSize,
-    spec::{EnvironmentSpec, Fence, GatewayError, MachineSpec, Role},
+    spec::{EnvironmentSpec, Fence, GatewayError, IsolationMode, MachineSpec, Role},
 };
 
 mod acl;
 mod network;
 
 pub use acl::check_acl;
+pub(super) use network::place_of;
 
 /// The most machines one environment may have: what fits into one transaction of a store (etcd takes 128 operations).
 pub const MAX_MACHINES: usize = 40;
@@ -184,6 +185,9 @@ fn gateway(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
         Err(reason @ GatewayError::NoOutside(_)) => {
             Some(Finding::error(path, reason.to_string()).hint("choose another machine, host or per-machine"))
         }
+        Err(reason @ GatewayError::SeveralSubnets) => {
+            Some(Finding::error(path, reason.to_string()).hint("say host or per-machine, or write one `subnet`"))
+        }
         Err(reason @ (GatewayError::SecondInterfaces | GatewayError::NoIsolation)) => {
             Some(Finding::error(path, reason.to_string()).hint("remove the gateway, or the mode"))
         }
@@ -192,6 +196,11 @@ fn gateway(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
 
 /// Who asks for no isolation says so twice: there is no fence to close.
 fn isolation(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    let mode = spec.isolation.mode;
+    if spec.network.subnets.are_several() && mode != IsolationMode::TwoWayNat {
+        let message = format!("with mode {mode} an environment has one subnet, and this one has several");
+        found.push(Finding::error("isolation/mode", message).hint("remove the mode, or write one `subnet`"));
+    }
     if spec.is_isolated() {
         return;
     }

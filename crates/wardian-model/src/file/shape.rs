@@ -4,10 +4,10 @@
 use super::value::Value;
 use crate::{
     mac::MacAddress,
-    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
+    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
     size::ByteSize,
     span::Span,
-    spec::{AclRule, Expose, Gateway, Readiness},
+    spec::{AclRule, Expose, Gateway, NetworkSpec, Readiness, Subnets, SubnetsError},
 };
 
 /// Says why a value is none of a type.
@@ -24,7 +24,13 @@ pub(super) enum Shape {
         whole: Check,
     },
     /// A table whose keys are names.
-    Named { what: &'static str, name: Check, each: &'static Shape },
+    Named {
+        what: &'static str,
+        name: Check,
+        each: &'static Shape,
+        /// Whether there may be so many.
+        whole: Check,
+    },
     /// A list.
     List { of: &'static Shape },
     /// A text that reads as some type.
@@ -70,6 +76,15 @@ fn subnet(value: &Value) -> Result<(), String> {
     }
 }
 
+fn subnets(value: &Value) -> Result<(), String> {
+    let Value::Table(all) = value else { return Ok(()) };
+    match all.len() {
+        0 => Err(SubnetsError::None.to_string()),
+        count if count > Subnets::MOST => Err(SubnetsError::TooMany(count).to_string()),
+        _ => Ok(()),
+    }
+}
+
 fn address(value: &Value) -> Result<(), String> {
     let Value::Text(text) = value else { return Ok(()) };
     match text.parse::<std::net::IpAddr>() {
@@ -91,7 +106,7 @@ pub(super) static ENVIRONMENT: Shape = Shape::Table {
         required("name", &Shape::Text { wants: "a name", check: Value::fits::<EnvironmentName> }),
         required(
             "machines",
-            &Shape::Named { what: "a table of machines", name: Value::fits::<MachineName>, each: &MACHINE },
+            &Shape::Named { what: "a table of machines", name: Value::fits::<MachineName>, each: &MACHINE, whole: any },
         ),
         key("network", &NETWORK),
         key("isolation", &ISOLATION),
@@ -112,6 +127,7 @@ static MACHINE: Shape = Shape::Table {
         key("memory", &Shape::Text { wants: "a size, as in 192 MiB", check: Value::fits::<ByteSize> }),
         key("cpus", &Shape::Integer { wants: "a number of processors, 1 to 255", least: 0, most: 255 }),
         key("disk", &Shape::Text { wants: "a size, as in 2 GiB", check: Value::fits::<ByteSize> }),
+        key("subnet", &Shape::Text { wants: "the name of a subnet", check: Value::fits::<SubnetName> }),
         key("address", &Shape::Text { wants: "an IPv4 address", check: address }),
         key("mac", &Shape::Text { wants: "a hardware address", check: Value::fits::<MacAddress> }),
         key("role", &Shape::Word { words: &["domain-controller"] }),
@@ -186,12 +202,23 @@ static NETWORK: Shape = Shape::Table {
     what: "`network`",
     keys: &[
         key("domain", &Shape::Text { wants: "a domain", check: Value::fits::<Domain> }),
-        key("subnet", &Shape::Text { wants: "a subnet, as in 192.168.23.0/24", check: subnet }),
+        key("subnet", &SUBNET),
+        key(
+            "subnets",
+            &Shape::Named {
+                what: "a table of subnets",
+                name: Value::fits::<SubnetName>,
+                each: &SUBNET,
+                whole: subnets,
+            },
+        ),
         key("acl", &ACL),
     ],
 
-    whole: any,
+    whole: Value::fits::<NetworkSpec>,
 };
+
+static SUBNET: Shape = Shape::Text { wants: "a subnet, as in 192.168.23.0/24", check: subnet };
 
 static ISOLATION: Shape = Shape::Table {
     what: "`isolation`",

@@ -5,10 +5,14 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::{
-    check::{Finding, Part},
+    check::{Finding, Part, place_of},
     walk::nearest,
 };
-use crate::{name::ImageName, size::ByteSize, spec::EnvironmentSpec};
+use crate::{
+    name::ImageName,
+    size::ByteSize,
+    spec::{EnvironmentSpec, Subnet},
+};
 
 /// What a specification meets on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +40,12 @@ pub fn check_on(spec: &EnvironmentSpec, surroundings: &Surroundings) -> Vec<Find
 }
 
 fn overlap(spec: &EnvironmentSpec, lab: Ipv4Net, found: &mut Vec<Finding>) {
-    let subnet = spec.network.subnet;
+    for subnet in spec.network.subnets.iter() {
+        overlapping(subnet, lab, found);
+    }
+}
+
+fn overlapping(Subnet { name, net: subnet, .. }: Subnet<'_>, lab: Ipv4Net, found: &mut Vec<Finding>) {
     let overlaps = |subnet: &Ipv4Net| lab.contains(subnet) || subnet.contains(&lab);
     if !overlaps(&subnet) {
         return;
@@ -47,10 +56,13 @@ fn overlap(spec: &EnvironmentSpec, lab: Ipv4Net, found: &mut Vec<Finding>) {
         .filter_map(|address| Ipv4Net::new(address, subnet.prefix_len()).ok())
         .find(|net| net.trunc() == *net && !overlaps(net));
     let hint = match free {
-        Some(free) => format!("choose another under `network`, as in `subnet: {free}`"),
+        Some(free) => {
+            let key = name.map_or("subnet", |name| name.as_str());
+            format!("choose another under `network`, as in `{key}: {free}`")
+        }
         None => "choose another under `network`, or another lab network".to_owned(),
     };
-    found.push(Finding::error("network/subnet", message).hint(hint));
+    found.push(Finding::error(place_of(name), message).hint(hint));
 }
 
 fn memory(spec: &EnvironmentSpec, total: ByteSize, found: &mut Vec<Finding>) {

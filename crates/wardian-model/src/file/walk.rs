@@ -69,7 +69,10 @@ impl<'a> Walk<'a> {
                 let table = self.table(items, (what, keys), key, path)?;
                 self.checked(node.mark, *whole, table)
             }
-            (Shape::Named { name, each, .. }, Kind::Table(items)) => self.named(items, *name, each, path),
+            (Shape::Named { name, each, whole, .. }, Kind::Table(items)) => {
+                let table = self.named(items, *name, each, path)?;
+                self.checked(node.mark, *whole, table)
+            }
             (Shape::List { of }, Kind::List(items)) => {
                 let mut list = Vec::with_capacity(items.len());
                 for (n, item) in items.iter().enumerate() {

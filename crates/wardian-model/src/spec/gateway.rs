@@ -53,6 +53,9 @@ pub enum GatewayError {
     /// There is no outside to get to.
     #[error("without isolation (mode none) there is no outside, so nobody can be the gateway")]
     NoIsolation,
+    /// What the others send would have to be brought to its subnet.
+    #[error("with several subnets no machine can be the gateway of the others")]
+    SeveralSubnets,
     /// There is nothing to do for a gateway.
     #[error("machines with a second interface are on the lab network themselves, so nobody can be their gateway")]
     SecondInterfaces,
@@ -92,6 +95,7 @@ impl EnvironmentSpec {
         match gateway.machine() {
             Some(machine) if !self.machines.contains_key(machine) => Err(GatewayError::NoSuchMachine(machine.clone())),
             Some(machine) if !self.may_have_outside(machine) => Err(GatewayError::NoOutside(machine.clone())),
+            Some(_) if self.network.subnets.are_several() => Err(GatewayError::SeveralSubnets),
             _ => Ok(()),
         }
     }

@@ -6,25 +6,26 @@
 mod acl;
 mod expose;
 mod gateway;
+mod network;
 mod placement;
 mod readiness;
 
 use std::net::Ipv4Addr;
 
 use indexmap::IndexMap;
-use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use acl::{Acl, AclAction, AclDirection, AclEnd, AclError, AclPeer, AclPorts, AclProtocol, AclRule, MAX_RULES};
 pub use expose::{Expose, ExposeError, Protocol};
 pub use gateway::{Gateway, GatewayError, UnreachableError};
+pub use network::{NetworkSpec, Subnet, Subnets, SubnetsError};
 pub use placement::{PlacementPolicy, PlacementSpec};
 pub use readiness::{HttpProbe, Probe, Readiness};
 
 use crate::{
     mac::MacAddress,
-    name::{Domain, EnvironmentName, Hostname, ImageName, MachineName},
+    name::{EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
     size::ByteSize,
 };
 
@@ -80,6 +81,9 @@ pub struct MachineSpec {
     /// Size of the disk; the image's by default, and never smaller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
+    /// The subnet it is in; the first one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<SubnetName>,
     /// A chosen address inside; by default the first free one in file order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Ipv4Addr>,
@@ -189,45 +193,6 @@ pub struct Limits {
     /// Processor time, in percent of one core; unlimited by default. 1 at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<u32>,
-}
-
-/// The network inside an environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NetworkSpec {
-    /// The domain of the machines' full names; `lab.internal` by default.
-    #[serde(default = "NetworkSpec::default_domain")]
-    pub domain: Domain,
-    /// The subnet; machines get .1, .2, … in file order, the gateway is the last address.
-    #[serde(default = "NetworkSpec::default_subnet")]
-    #[schemars(with = "String")]
-    pub subnet: Ipv4Net,
-    /// What its machines may say and hear; all of it where nothing is said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub acl: Vec<AclRule>,
-}
-
-impl NetworkSpec {
-    fn default_domain() -> Domain {
-        Domain::new("lab.internal").expect("a constant that follows the rules")
-    }
-
-    /// 192.168.23.0/24.
-    fn default_subnet() -> Ipv4Net {
-        Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 23, 0), 24)
-    }
-
-    /// The gateway: the last host address of the subnet.
-    #[must_use]
-    pub fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.subnet.broadcast().to_bits() - 1)
-    }
-}
-
-impl Default for NetworkSpec {
-    fn default() -> Self {
-        Self { domain: Self::default_domain(), subnet: Self::default_subnet(), acl: Vec::new() }
-    }
 }
 
 /// What the outside sees of an environment.

@@ -7,6 +7,7 @@ mod keys_and_values;
 mod machines;
 mod network;
 mod starts;
+mod subnets;
 mod yaml;
 
 use wardian_model::file::{EnvironmentFile, FileError, MAX_MACHINES, Severity, read};

@@ -33,12 +33,13 @@ impl Services {
         resolv_conf: PathBuf,
     ) -> Result<Self, NetworkError> {
         let environment = plan.environment;
-        let address = plan.dns.address;
+        let addresses: Vec<_> = plan.dns.addresses().collect();
         let (dhcp, dns) = inside
             .run("open the sockets of an environment's servers", move || {
                 let failed = |service| move |source| NetworkError::Service { service, environment, source };
                 let dhcp = dhcp::Sockets::open().map_err(failed("DHCP"))?;
-                let dns = wire::Sockets::open(address, wire::Place::Inside).map_err(failed("DNS"))?;
+                let open = |at| Ok((at, wire::Sockets::open(at, wire::Place::Inside).map_err(failed("DNS"))?));
+                let dns = addresses.into_iter().map(open).collect::<Result<Vec<_>, NetworkError>>()?;
                 Ok((dhcp, dns))
             })
             .await?;
@@ -46,7 +47,10 @@ impl Services {
         let (sender, plan) = watch::channel(Arc::new(plan.clone()));
         let mut tasks = JoinSet::new();
         dhcp::spawn(&mut tasks, dhcp, plan.clone()).map_err(failed("DHCP"))?;
-        dns::spawn(&mut tasks, dns, plan, dns::Upstream::new(daemon.clone(), resolv_conf)).map_err(failed("DNS"))?;
+        for (at, sockets) in dns {
+            let upstream = dns::Upstream::new(daemon.clone(), resolv_conf.clone());
+            dns::spawn(&mut tasks, (at, sockets), plan.clone(), upstream).map_err(failed("DNS"))?;
+        }
         Ok(Self { plan: sender, tasks })
     }
 

@@ -176,7 +176,7 @@ impl Underlay {
     pub async fn connect(&self, plan: &UplinkPlan) -> Result<Changes, UnderlayError> {
         let uplink = |device: &str| Uplink {
             vsid: plan.vsid,
-            domain: plan.vsid.number() - Vsid::FIRST.number(),
+            domain: plan.domain,
             device: device.to_owned(),
             underlay: self.device.clone(),
             here: self.config.provider,

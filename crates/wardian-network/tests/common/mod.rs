@@ -115,7 +115,7 @@ impl Host {
 
     /// A guest on a real tap of a machine of the plan, not configured yet.
     pub async fn boot(&self, plan: &NetworkPlan, machine: usize) -> Guest {
-        let tap = &plan.taps[machine];
+        let (_, tap) = plan.inside_taps().nth(machine).unwrap();
         let file = self.network.open_tap(plan, &tap.machine).await.unwrap();
         let path = self.folder.path().join(format!("guest-{}-{}", plan.environment, tap.name));
         let guest = Guest::new(path, file, tap.mac);
@@ -147,9 +147,10 @@ impl Host {
     /// A guest with its address and default route, set by hand.
     pub async fn boot_configured(&self, plan: &NetworkPlan, machine: usize) -> Guest {
         let guest = self.boot(plan, machine).await;
-        let address = plan.taps[machine].address;
-        guest.space.run(&format!("ip address add {address}/{} dev eth0", plan.bridge.address.prefix_len()));
-        guest.space.run(&format!("ip route add default via {}", plan.dhcp.server));
+        let (switch, tap) = plan.inside_taps().nth(machine).unwrap();
+        let bridge = plan.bridges().find(|bridge| bridge.name == switch).unwrap();
+        guest.space.run(&format!("ip address add {}/{} dev eth0", tap.address, bridge.address.prefix_len()));
+        guest.space.run(&format!("ip route add default via {}", bridge.address.addr()));
         guest
     }
 
@@ -505,6 +506,18 @@ pub fn store(n: u8, fence: &str) -> EnvironmentRecord {
         "desired": "running", "run": 0, "phase": { "is": "pending" },
     }))
     .unwrap()
+}
+
+/// The same record with a second subnet, `back` (192.168.24.0/24), and these machines in it.
+pub fn with_back(mut record: EnvironmentRecord, machines: &[&str]) -> EnvironmentRecord {
+    let named = [("front", "192.168.23.0/24"), ("back", "192.168.24.0/24")];
+    let named = named.map(|(name, net)| (name.parse().unwrap(), net.parse().unwrap()));
+    record.spec.network.subnets = wardian_model::spec::Subnets::named(named.into()).unwrap();
+    for (n, machine) in machines.iter().enumerate() {
+        record.spec.machines[*machine].subnet = Some("back".parse().unwrap());
+        record.identities[*machine].inside.address = Ipv4Addr::new(192, 168, 24, u8::try_from(n).unwrap() + 1);
+    }
+    record
 }
 
 /// The same with second interfaces.

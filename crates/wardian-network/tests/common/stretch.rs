@@ -110,8 +110,11 @@ impl Stretched {
         for host in self.parts(n) {
             let (plan, at) = (self.plan(n, host), &self.cluster.hosts[host]);
             let changes = wait(at.network.ensure(&plan)).unwrap();
-            let connected = wait(at.underlay().connect(plan.uplink.as_ref().unwrap())).unwrap();
-            all.extend(changes.iter().chain(connected.iter()).map(|change| format!("{}: {change}", name(host))));
+            all.extend(changes.iter().map(|change| format!("{}: {change}", name(host))));
+            for (_, uplink) in plan.uplinks() {
+                let connected = wait(at.underlay().connect(uplink)).unwrap();
+                all.extend(connected.iter().map(|change| format!("{}: {change}", name(host))));
+            }
         }
         self.know();
         all
@@ -123,11 +126,13 @@ impl Stretched {
         self.ensure(record);
         for host in self.parts(n) {
             self.serve(n, host);
-            for tap in self.plan(n, host).taps {
+            let plan = self.plan(n, host);
+            for (switch, tap) in plan.inside_taps() {
                 let machine = ["web", "db", "cache"].into_iter().find(|m| *m == tap.machine.as_str()).unwrap();
                 let said = self.boot(n, host, machine);
                 let mtu = self.host(host).lab.mtu;
-                let told = [format!("ip={}", tap.address), format!("mtu={mtu}"), "router=192.168.23.254".to_owned()];
+                let gateway = plan.bridges().find(|bridge| bridge.name == switch).unwrap().address.addr();
+                let told = [format!("ip={}", tap.address), format!("mtu={mtu}"), format!("router={gateway}")];
                 for line in told {
                     assert!(said.lines().any(|l| l == line), "{line} not in\n{said}");
                 }
@@ -151,7 +156,7 @@ impl Stretched {
     /// A computer on the tap of a machine, with the address that it gets; what the DHCP client was told.
     fn boot(&mut self, n: u8, host: usize, machine: &'static str) -> String {
         let (plan, network) = (self.plan(n, host), &self.cluster.hosts[host].network);
-        let tap = plan.taps.iter().find(|tap| tap.machine.as_str() == machine).unwrap();
+        let (_, tap) = plan.inside_taps().find(|(_, tap)| tap.machine.as_str() == machine).unwrap();
         let file = wait(network.open_tap(&plan, &tap.machine)).unwrap();
         let folder = self.cluster.fabric.folder.path();
         let guest = Guest::new(folder.join(format!("guest-{n}-{machine}")), file, tap.mac);
@@ -240,7 +245,7 @@ impl Stretched {
         self.guests.retain(|(of, _), _| *of != n);
         self.services.retain(|(of, _), _| *of != n);
         for host in parts {
-            wait(self.host(host).underlay().disconnect(record.vsid())).unwrap();
+            record.vsids().for_each(|vsid| wait(self.host(host).underlay().disconnect(vsid)).unwrap());
             wait(self.host(host).network.remove(record.id)).unwrap();
         }
         self.know();

@@ -1,4 +1,4 @@
-//! The virtual subnets of a cluster: that of each environment which lies on several hosts, and the lab network, which every
+//! The virtual subnets of a cluster: those of each environment which lies on several hosts, and the lab network, which every
 //! host has a switch of, its lab bridge.
 //!
 //! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use wardian_model::{
     cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName,
+    spec,
 };
 
 use super::{Seat, Subnet, lab};
@@ -27,22 +28,31 @@ pub fn subnets(
 ) -> Vec<Subnet> {
     let providers: Providers<'_> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
     let stretched = environments.iter().filter(|environment| environment.stretch.is_some());
-    let inside = stretched.map(|environment| inside(encapsulation, &providers, environment));
+    let inside = stretched.flat_map(|environment| {
+        let subnets = environment.spec.network.subnets.iter();
+        subnets.map(|subnet| inside(encapsulation, &providers, environment, &subnet)).collect::<Vec<_>>()
+    });
     std::iter::once(outside(prefix, encapsulation, hosts, &providers, environments)).chain(inside).collect()
 }
 
-/// The subnet of an environment: its machines, each at its host, and the gateway, which is where the edge is.
-fn inside(encapsulation: Encapsulation, providers: &Providers<'_>, environment: &EnvironmentRecord) -> Subnet {
-    let gateway = environment.spec.network.gateway();
-    let gateway = environment.host.as_ref().map(|host| (gateway, MacAddress::GATEWAY, host));
-    let machines = environment.identities.iter().filter_map(|(name, identity)| {
+/// One subnet of an environment: its machines, each at its host, and the gateway, which is where the edge is.
+fn inside(
+    encapsulation: Encapsulation,
+    providers: &Providers<'_>,
+    environment: &EnvironmentRecord,
+    subnet: &spec::Subnet<'_>,
+) -> Subnet {
+    let gateway = environment.host.as_ref().map(|host| (subnet.gateway(), MacAddress::GATEWAY, host));
+    let own = environment.identities.iter().filter(|(name, _)| environment.spec.subnet_of(name).place == subnet.place);
+    let machines = own.filter_map(|(name, identity)| {
         Some((identity.inside.address, identity.inside.mac, environment.host_of(name)?))
     });
     let seats = gateway
         .into_iter()
         .chain(machines)
         .filter_map(|(address, mac, host)| Some(Seat { address, mac, provider: *providers.get(host)?, own: None }));
-    Subnet { vsid: environment.vsid(), domain: environment.edge.slot.into(), encapsulation, seats: seats.collect() }
+    let (vsid, domain) = (environment.vsid_of(subnet), environment.routing_domain());
+    Subnet { vsid, domain, encapsulation, seats: seats.collect() }
 }
 
 /// The lab network: the hosts, and whoever of each environment is seen there.

@@ -6,36 +6,26 @@
 
 use wardian_model::environment::EnvironmentRecord;
 
-use super::{
-    TapPlan, crossing,
-    environment::{BRIDGE, TRANSIT, UPLINK},
-    pins,
-    text::rules,
-};
+use super::{TapPlan, crossing, environment::TRANSIT, inside, pins, text::rules};
 
 /// `table inet wardian` and `table bridge wardian`.
-pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
-    let gateway = record.spec.network.gateway();
-    let subnet = record.spec.network.subnet.trunc();
+pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan], ports: &[String]) -> String {
+    let (switches, subnets) = (inside::switches(record), inside::subnets(record));
+    let mut untracked = Vec::from(rules![format!("iifname {switches} ip daddr != {subnets} notrack")]);
+    untracked.extend(inside::untracked(record));
+    let mut forward: Vec<String> = inside::routed(record).into_iter().collect();
+    forward.extend(rules![
+        format!("iifname {switches} oifname \"{TRANSIT}\" ip saddr @private accept"),
+        format!(
+            "iifname \"{TRANSIT}\" oifname {switches} ip daddr @private \
+             icmp type destination-unreachable icmp code frag-needed accept"
+        ),
+        "counter name fence_inside drop",
+    ]);
     let table = crossing::counted()
         .collection("set", "private", "ipv4_addr", record.identities.values().map(|i| i.inside.address))
-        .chain(
-            "untracked",
-            "filter hook prerouting priority raw; policy accept",
-            &rules![format!("iifname \"{BRIDGE}\" ip daddr != {subnet} notrack")],
-        )
-        .chain(
-            "forward",
-            "filter hook forward priority filter; policy drop",
-            &rules![
-                format!("iifname \"{BRIDGE}\" oifname \"{TRANSIT}\" ip saddr @private accept"),
-                format!(
-                    "iifname \"{TRANSIT}\" oifname \"{BRIDGE}\" ip daddr @private \
-                     icmp type destination-unreachable icmp code frag-needed accept"
-                ),
-                "counter name fence_inside drop",
-            ],
-        );
-    let table = crossing::heard(table, gateway, &[]);
-    table.render() + &pins::table(taps, None, Some(UPLINK))
+        .chain("untracked", "filter hook prerouting priority raw; policy accept", &untracked)
+        .chain("forward", "filter hook forward priority filter; policy drop", &forward);
+    let table = crossing::heard(table, record, &[]);
+    table.render() + &pins::table(taps, None, ports)
 }

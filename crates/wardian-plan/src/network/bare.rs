@@ -9,7 +9,6 @@ use super::{TapPlan, crossing, environment::EDGE, pins, text::rules};
 
 /// `table inet wardian` and `table bridge wardian`.
 pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
-    let gateway = record.spec.network.gateway();
     let table = crossing::counted()
         .collection("set", "private", "ipv4_addr", record.identities.values().map(|i| i.inside.address))
         .chain(
@@ -17,6 +16,6 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
             "filter hook forward priority filter; policy drop",
             &rules!["counter name fence_inside drop"],
         );
-    let table = crossing::heard(table, gateway, &[]);
-    table.render() + &pins::table(taps, None, Some(EDGE))
+    let table = crossing::heard(table, record, &[]);
+    table.render() + &pins::table(taps, None, &[EDGE])
 }

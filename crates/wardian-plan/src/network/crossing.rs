@@ -18,6 +18,9 @@
 //!   Such a packet comes in with the gateway as its source, and its answers carry a mark that a routing rule sends to
 //!   the edge; without it they would be looked for inside.
 //!
+//! * Between the environment's own subnets everything passes, whatever the fence: no more is known of it than of what a switch
+//!   hands on (`inside`).
+//!
 //! Whatever is dropped is counted under its reason.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -29,7 +32,8 @@ use wardian_model::{
 };
 
 use super::{
-    environment::{BRIDGE, DETOUR, EDGE, OUTWARD},
+    environment::{DETOUR, EDGE, OUTWARD},
+    inside,
     text::{Table, rules},
 };
 
@@ -115,65 +119,62 @@ pub(super) fn table(record: &EnvironmentRecord) -> String {
 
 /// What the machines behind another one send outwards goes to that one, by a route of its own.
 fn detour(table: Table, record: &EnvironmentRecord) -> Table {
-    let subnet = record.spec.network.subnet.trunc();
-    let outwards = format!("ip daddr != {subnet} ip daddr != @public fib daddr type unicast");
-    table.chain(
-        "detour",
-        "filter hook prerouting priority raw; policy accept",
-        &rules![format!("iifname \"{BRIDGE}\" ip saddr @behind {outwards} meta mark set {DETOUR:#x} notrack")],
-    )
+    let (switches, subnets) = (inside::switches(record), inside::subnets(record));
+    let outwards = format!("ip daddr != {subnets} ip daddr != @public fib daddr type unicast");
+    let mut rules: Vec<String> = inside::untracked(record).into_iter().collect();
+    rules.push(format!("iifname {switches} ip saddr @behind {outwards} meta mark set {DETOUR:#x} notrack"));
+    table.chain("detour", "filter hook prerouting priority raw; policy accept", &rules)
 }
 
 /// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this way.
 fn translation(table: Table, record: &EnvironmentRecord) -> Table {
-    let subnet = record.spec.network.subnet.trunc();
-    let gateway = record.spec.network.gateway();
-    let shared = format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} ip daddr @shared");
+    let (switches, subnets) = (inside::switches(record), inside::subnets(record));
+    let both = format!("iifname {}", inside::edge_and_switches(record));
+    let shared = format!("{both} ip daddr @shared");
+    let mut outward = Vec::from(rules![format!("oifname \"{EDGE}\" snat ip to ip saddr map @public_of")]);
+    for subnet in record.spec.network.subnets.iter() {
+        let (switch, gateway) = (inside::switch(&subnet), subnet.gateway());
+        outward.push(format!("oifname \"{switch}\" ct mark {OUTWARD:#x} snat ip to {gateway}"));
+        outward.push(format!("oifname \"{switch}\" ct status dnat snat ip to ip saddr map @public_of"));
+        outward.push(format!("oifname \"{switch}\" ct status dnat ip saddr @behind snat ip to {gateway}"));
+    }
     table
         .chain(
             "overlap",
             "filter hook prerouting priority mangle; policy accept",
             &rules![
-                format!("iifname \"{EDGE}\" ct state new ip saddr {subnet} ct mark set {OUTWARD:#x}"),
-                format!("iifname \"{BRIDGE}\" ct mark {OUTWARD:#x} meta mark set {OUTWARD:#x}"),
+                format!("iifname \"{EDGE}\" ct state new ip saddr {subnets} ct mark set {OUTWARD:#x}"),
+                format!("iifname {switches} ct mark {OUTWARD:#x} meta mark set {OUTWARD:#x}"),
             ],
         )
         .chain(
             "inward",
             "nat hook prerouting priority dstnat; policy accept",
             &rules![
-                format!("iifname {{ \"{EDGE}\", \"{BRIDGE}\" }} dnat ip to ip daddr map @private_of"),
+                format!("{both} dnat ip to ip daddr map @private_of"),
                 format!("{shared} meta l4proto tcp dnat ip to tcp dport map @tcp_doors"),
                 format!("{shared} meta l4proto udp dnat ip to udp dport map @udp_doors"),
             ],
         )
-        .chain(
-            "outward",
-            "nat hook postrouting priority srcnat; policy accept",
-            &rules![
-                format!("oifname \"{EDGE}\" snat ip to ip saddr map @public_of"),
-                format!("oifname \"{BRIDGE}\" ct mark {OUTWARD:#x} snat ip to {gateway}"),
-                format!("oifname \"{BRIDGE}\" ct status dnat snat ip to ip saddr map @public_of"),
-                format!("oifname \"{BRIDGE}\" ct status dnat ip saddr @behind snat ip to {gateway}"),
-            ],
-        )
+        .chain("outward", "nat hook postrouting priority srcnat; policy accept", &outward)
 }
 
 /// What passes between inside and outside, and between machines by their public addresses.
 fn forward(table: Table, record: &EnvironmentRecord) -> Table {
-    let out = format!("iifname \"{BRIDGE}\" oifname \"{EDGE}\"");
-    let inward = format!("iifname \"{EDGE}\" oifname \"{BRIDGE}\"");
+    let switches = inside::switches(record);
+    let out = format!("iifname {switches} oifname \"{EDGE}\"");
+    let inward = format!("iifname \"{EDGE}\" oifname {switches}");
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
-    let mut rules = Vec::new();
+    let mut rules: Vec<String> = inside::routed(record).into_iter().collect();
     for (name, identity) in record.identities.iter().filter(|(name, _)| !record.spec.may_have_outside(name)) {
         let address = identity.inside.address;
         rules.push(format!("ip saddr {address} counter name fence_out drop comment \"{name} has no outside\""));
         rules.push(format!("ip daddr {address} counter name fence_in drop comment \"{name} has no outside\""));
     }
     // As the frame came; a machine that is the gateway sends it on, or doesn't.
-    rules.push(format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" meta mark {DETOUR:#x} accept"));
-    rules.push(format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset"));
+    rules.push(format!("iifname {switches} oifname {switches} meta mark {DETOUR:#x} accept"));
+    rules.push(format!("iifname {switches} {UNKNOWN} reset_inside reject with tcp reset"));
     rules.push("ct state invalid counter name invalid drop".into());
     match record.fence {
         Fence::Sealed => {}
@@ -195,7 +196,7 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
         }
     }
     // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong here.
-    rules.push(format!("iifname \"{BRIDGE}\" oifname \"{BRIDGE}\" ct status dnat accept"));
+    rules.push(format!("iifname {switches} oifname {switches} ct status dnat accept"));
     rules.push(format!("iifname \"{EDGE}\" counter name fence_in drop"));
     rules.push(format!("oifname \"{EDGE}\" counter name fence_out drop"));
     rules.push("counter name fence_inside drop".into());
@@ -203,16 +204,17 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
 }
 
 /// What a gateway hears after what `first` says of it: DHCP, DNS and pings of its machines, and answers. Needs the set `private`.
-pub(super) fn heard(table: Table, gateway: Ipv4Addr, first: &[String]) -> Table {
+pub(super) fn heard(table: Table, record: &EnvironmentRecord, first: &[String]) -> Table {
+    let (switches, gateways) = (inside::switches(record), inside::gateways(record));
     let mut rules = first.to_vec();
     rules.extend(rules![
         "ct state invalid counter name invalid drop",
-        format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-        format!("iifname \"{BRIDGE}\" udp sport 68 udp dport 67 accept"),
+        format!("iifname {switches} ct state established,related accept"),
+        format!("iifname {switches} udp sport 68 udp dport 67 accept"),
         format!(
-            "iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept"
+            "iifname {switches} ip saddr @private ip daddr {gateways} meta l4proto {{ tcp, udp }} th dport 53 accept"
         ),
-        format!("iifname \"{BRIDGE}\" ip saddr @private ip daddr {gateway} icmp type echo-request accept"),
+        format!("iifname {switches} ip saddr @private ip daddr {gateways} icmp type echo-request accept"),
         "counter name to_gateway drop",
     ]);
     table.chain("input", "filter hook input priority filter; policy drop", &rules)
@@ -227,7 +229,6 @@ pub(super) fn counted() -> Table {
 
 /// What the gateway itself hears: DHCP, DNS, pings, and answers to its own probes. And what it says of others' packets.
 fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
-    let gateway = record.spec.network.gateway();
     // An unknown segment has no connection, so no translation: it ends at the public address itself.
     let from_outside = match record.fence {
         Fence::Sealed => format!("iifname \"{EDGE}\" counter name fence_in drop"),
@@ -243,8 +244,9 @@ fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
             Vec::from(rules![format!("{about} {EXPOSED} accept"), format!("{about} counter name fence_out drop")])
         }
     };
-    let first = rules![from_outside, format!("iifname \"{BRIDGE}\" {UNKNOWN} reset_inside reject with tcp reset")];
-    heard(table, gateway, &first).chain("output", "filter hook output priority filter; policy accept", &errors)
+    let switches = inside::switches(record);
+    let first = rules![from_outside, format!("iifname {switches} {UNKNOWN} reset_inside reject with tcp reset")];
+    heard(table, record, &first).chain("output", "filter hook output priority filter; policy accept", &errors)
 }
 
 /// After translation, nothing but public addresses may leave; and nothing at all, not even the gateway's own words, when

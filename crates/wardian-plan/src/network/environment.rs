@@ -2,11 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, name::HostName, spec::Fence};
+use wardian_model::{
+    environment::EnvironmentRecord,
+    mac::MacAddress,
+    name::HostName,
+    spec::{Fence, Subnet},
+};
 
 use super::{
-    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, TransitPlan,
-    UplinkPlan, acl, away, bare, crossing, pins, second,
+    BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, SubnetPlan, TapPlan,
+    TransitPlan, UplinkPlan, acl, away, bare, crossing, inside, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -53,31 +58,11 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
 #[must_use]
 pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>) -> NetworkPlan {
     let home = record.host.as_ref() == host;
-    let mtu = lab.mtu;
-    let network = &record.spec.network;
-    let subnet = network.subnet.trunc();
-    let gateway = network.gateway();
-
-    let taps: Vec<TapPlan> = record
-        .identities
-        .iter()
-        .filter(|(machine, _)| record.host_of(machine) == host)
-        .map(|(machine, identity)| TapPlan {
-            // The slot, not the position: the name must not move when the machines' order does.
-            name: format!("tap{}", identity.slot),
-            twin: format!("tap{}n", identity.slot),
-            machine: machine.clone(),
-            owner: machine_uid(identity.slot),
-            mac: identity.inside.mac,
-            address: identity.inside.address,
-        })
-        .collect();
-
-    let leases = record
-        .identities
-        .values()
-        .map(|i| LeasePlan { mac: i.inside.mac, address: i.inside.address, hostname: i.inside.hostname.clone() })
-        .collect();
+    let second = second::plan(record, lab);
+    let place = Place { record, lab, host, second: second.is_some() };
+    let subnets = &record.spec.network.subnets;
+    let SubnetPlan { bridge, taps, uplink, dhcp } = place.subnet(&subnets.first());
+    let more: Vec<SubnetPlan> = subnets.iter().skip(1).map(|subnet| place.subnet(&subnet)).collect();
 
     let mut hosts: Vec<_> = Vec::with_capacity(record.identities.len());
     for identity in record.identities.values() {
@@ -93,36 +78,37 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
     }
 
     let router = record.gateway.machine();
-    let second = second::plan(record, lab);
-    let nftables = match &second {
-        None if !home => away::tables(record, &taps),
-        None if !record.spec.is_isolated() => bare::tables(record, &taps),
-        None => {
-            let uplink = record.stretch.as_ref().map(|_| UPLINK);
-            crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet)), uplink)
-        }
-        Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
+    let all_taps: Vec<TapPlan> = taps.iter().chain(more.iter().flat_map(|subnet| &subnet.taps)).cloned().collect();
+    let ports: Vec<String> = match &record.stretch {
+        Some(_) => subnets.iter().map(|subnet| inside::uplink(&subnet)).collect(),
+        None => Vec::new(),
     };
-    let acl = acl::table(record, lab, taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
+    let nftables = match &second {
+        None if !home => away::tables(record, &all_taps, &ports),
+        None if !record.spec.is_isolated() => bare::tables(record, &all_taps),
+        None => {
+            let subnet = subnets.first().net.trunc();
+            crossing::table(record) + &pins::table(&all_taps, router.map(|router| (router, subnet)), &ports)
+        }
+        Some(second) => second::fence(record) + &pins::table_with_second(&all_taps, second, record.fence),
+    };
+    let dns = DnsPlan {
+        address: dhcp.server,
+        domain: record.spec.network.domain.clone(),
+        subnet: dhcp.subnet,
+        more: more.iter().map(|subnet| subnet.bridge.address).collect(),
+        hosts,
+        forward: record.fence != Fence::Sealed,
+    };
+    let acl = acl::table(record, lab, all_taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
     NetworkPlan {
         environment: record.id,
-        bridge: BridgePlan {
-            name: BRIDGE.into(),
-            mac: GATEWAY_MAC,
-            address: Ipv4Net::new(gateway, subnet.prefix_len()).unwrap_or(subnet),
-            mtu,
-        },
-        uplink: record.stretch.as_ref().map(|_| UplinkPlan {
-            outer: format!("wu{}", record.edge.slot),
-            inner: UPLINK.into(),
-            vsid: record.vsid(),
-            mtu,
-            transit: (!home).then(|| TransitPlan {
-                outer: format!("wt{}", record.edge.slot),
-                inner: TRANSIT.into(),
-                next: NEXT,
-            }),
-        }),
+        bridge,
+        taps,
+        uplink,
+        dhcp,
+        more,
+        dns,
         edge: home.then(|| EdgePlan {
             outer: format!("we{}", record.edge.slot),
             inner: EDGE.into(),
@@ -142,37 +128,92 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
             mtu: lab.mtu,
             outward_mark: OUTWARD,
         }),
-        dhcp: DhcpPlan {
-            server: gateway,
-            // With a second interface, that is the way out; without isolation, there is none.
-            router: Some(gateway).filter(|_| second.is_none() && record.spec.is_isolated()),
-            name_server: Some(
-                record
-                    .spec
-                    .domain_controller()
-                    .and_then(|controller| record.identities.get(controller))
-                    .map_or(gateway, |identity| identity.inside.address),
-            ),
-            subnet,
-            domain: network.domain.clone(),
-            mtu,
-            lease_seconds: LEASE,
-            leases,
-        },
-        dns: DnsPlan {
-            address: gateway,
-            domain: network.domain.clone(),
-            subnet,
-            hosts,
-            forward: record.fence != Fence::Sealed,
-        },
         detour: router
             .and_then(|router| record.identities.get(router))
             .map(|router| DetourPlan { mark: DETOUR, by: router.inside.address }),
         has_acl: acl.is_some(),
         nftables: nftables + &acl.unwrap_or_default(),
-        taps,
         second,
+    }
+}
+
+/// Where a part of an environment is, and with what.
+struct Place<'a> {
+    record: &'a EnvironmentRecord,
+    lab: &'a LabConfig,
+    host: Option<&'a HostName>,
+    /// Whether its machines have second interfaces.
+    second: bool,
+}
+
+impl Place<'_> {
+    /// One of its subnets here.
+    fn subnet(&self, subnet: &Subnet<'_>) -> SubnetPlan {
+        let Self { record, lab, .. } = self;
+        let (net, gateway, mtu) = (subnet.net.trunc(), subnet.gateway(), lab.mtu);
+        let machines =
+            || record.identities.iter().filter(|(name, _)| record.spec.subnet_of(name).place == subnet.place);
+        let taps = machines().filter(|(machine, _)| record.host_of(machine) == self.host).map(|(machine, identity)| {
+            TapPlan {
+                // The slot, not the position: the name must not move when the machines' order does.
+                name: format!("tap{}", identity.slot),
+                twin: format!("tap{}n", identity.slot),
+                machine: machine.clone(),
+                owner: machine_uid(identity.slot),
+                mac: identity.inside.mac,
+                address: identity.inside.address,
+            }
+        });
+        let leases = machines().map(|(_, i)| LeasePlan {
+            mac: i.inside.mac,
+            address: i.inside.address,
+            hostname: i.inside.hostname.clone(),
+        });
+        SubnetPlan {
+            bridge: BridgePlan {
+                name: inside::switch(subnet),
+                mac: GATEWAY_MAC,
+                address: Ipv4Net::new(gateway, net.prefix_len()).unwrap_or(net),
+                mtu,
+            },
+            taps: taps.collect(),
+            uplink: record.stretch.as_ref().map(|_| self.uplink(subnet)),
+            dhcp: DhcpPlan {
+                server: gateway,
+                // With a second interface, that is the way out; without isolation, there is none.
+                router: Some(gateway).filter(|_| !self.second && record.spec.is_isolated()),
+                name_server: Some(
+                    record
+                        .spec
+                        .domain_controller()
+                        .and_then(|controller| record.identities.get(controller))
+                        .map_or(gateway, |identity| identity.inside.address),
+                ),
+                subnet: net,
+                domain: record.spec.network.domain.clone(),
+                mtu,
+                lease_seconds: LEASE,
+                leases: leases.collect(),
+            },
+        }
+    }
+
+    /// The way to its parts on other hosts. By the first one, machines of all subnets reach the edge.
+    fn uplink(&self, subnet: &Subnet<'_>) -> UplinkPlan {
+        let Self { record, lab, host, .. } = self;
+        let away = record.host.as_ref() != *host;
+        UplinkPlan {
+            outer: inside::outer("wu", record, subnet),
+            inner: inside::uplink(subnet),
+            vsid: record.vsid_of(subnet),
+            domain: record.routing_domain(),
+            mtu: lab.mtu,
+            transit: (away && subnet.place == 0).then(|| TransitPlan {
+                outer: inside::outer("wt", record, subnet),
+                inner: TRANSIT.into(),
+                next: NEXT,
+            }),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! * `lab`: from the configuration and the exposed ports to a [`LabPlan`];
 //! * `environment`: from a record to a [`NetworkPlan`];
+//! * `inside`: what its subnets' switches and ports are called, and how packets pass between them;
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
 //! * `second`: what all this is where machines have a second interface on the lab network;
 //! * `acl`: what machines may say and hear, at their own ports;
@@ -18,6 +19,7 @@ mod bare;
 mod crossing;
 mod entrance;
 mod environment;
+mod inside;
 mod lab;
 mod pins;
 mod second;
@@ -66,9 +68,9 @@ pub struct LabPlan {
 pub struct NetworkPlan {
     /// Whose it is; names the namespace.
     pub environment: EnvironmentId,
-    /// The switch.
+    /// The switch; with several subnets, the first one's.
     pub bridge: BridgePlan,
-    /// One per machine.
+    /// One per machine of that subnet.
     pub taps: Vec<TapPlan>,
     /// Where it meets the lab network; nothing where its edge is on another host.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,8 +81,11 @@ pub struct NetworkPlan {
     /// The way by a machine that is the gateway of the others, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detour: Option<DetourPlan>,
-    /// What its DHCP server says.
+    /// What its DHCP server says on that switch.
     pub dhcp: DhcpPlan,
+    /// The further subnets, between all of which the namespace routes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<SubnetPlan>,
     /// What its DNS server says.
     pub dns: DnsPlan,
     /// The second interfaces of its machines, where they have some.
@@ -92,6 +97,20 @@ pub struct NetworkPlan {
     /// One transaction for `nft -f -`: the whole of our own tables in the environment's namespace. Their counters go on
     /// counting.
     pub nftables: String,
+}
+
+/// A subnet of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubnetPlan {
+    /// Its switch.
+    pub bridge: BridgePlan,
+    /// One per machine in it.
+    pub taps: Vec<TapPlan>,
+    /// The way to its parts on other hosts, where it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkPlan>,
+    /// What the DHCP server says on its switch.
+    pub dhcp: DhcpPlan,
 }
 
 /// The switch of a subnet, in the environment's namespace.
@@ -181,6 +200,8 @@ pub struct UplinkPlan {
     pub inner: String,
     /// The subnet's id.
     pub vsid: Vsid,
+    /// Its routing domain.
+    pub domain: u32,
     /// In bytes.
     pub mtu: u16,
     /// The way to the edge, where that is on another host.
@@ -213,7 +234,32 @@ impl NetworkPlan {
     /// All taps of all machines, each with the name of the switch it belongs to.
     pub fn all_taps(&self) -> impl Iterator<Item = (&str, &TapPlan)> {
         let second = self.second.iter().flat_map(|s| s.taps.iter().map(|t| (&*s.bridge, t)));
-        self.taps.iter().map(|t| (&*self.bridge.name, t)).chain(second)
+        self.inside_taps().chain(second)
+    }
+
+    /// The same without second interfaces.
+    pub fn inside_taps(&self) -> impl Iterator<Item = (&str, &TapPlan)> {
+        let more = self.more.iter().flat_map(|s| s.taps.iter().map(|t| (&*s.bridge.name, t)));
+        self.taps.iter().map(|t| (&*self.bridge.name, t)).chain(more)
+    }
+
+    /// The switches of all subnets.
+    pub fn bridges(&self) -> impl Iterator<Item = &BridgePlan> {
+        std::iter::once(&self.bridge).chain(self.more.iter().map(|subnet| &subnet.bridge))
+    }
+
+    /// The ways of all subnets to their parts on other hosts, each with its switch.
+    pub fn uplinks(&self) -> impl Iterator<Item = (&BridgePlan, &UplinkPlan)> {
+        let more = self.more.iter().map(|subnet| (&subnet.bridge, &subnet.uplink));
+        let all = std::iter::once((&self.bridge, &self.uplink)).chain(more);
+        all.filter_map(|(bridge, uplink)| Some((bridge, uplink.as_ref()?)))
+    }
+
+    /// What the DHCP server says, by the switch it says it on, and the hardware address it has there.
+    pub fn offers(&self) -> impl Iterator<Item = (&str, MacAddress, &DhcpPlan)> {
+        let more = self.more.iter().map(|subnet| (&*subnet.bridge.name, subnet.bridge.mac, &subnet.dhcp));
+        let second = self.second.iter().map(|second| (&*second.bridge, second.mac, &second.dhcp));
+        std::iter::once((&*self.bridge.name, self.bridge.mac, &self.dhcp)).chain(more).chain(second)
     }
 }
 
@@ -269,8 +315,24 @@ pub struct DnsPlan {
     pub domain: Domain,
     /// The subnet, for reverse look-ups.
     pub subnet: Ipv4Net,
+    /// The gateways of further subnets, with the subnets' lengths: it listens there too, and says the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Ipv4Net>,
     /// Names and addresses inside: hostnames, and machine names where they differ.
     pub hosts: Vec<(Hostname, Ipv4Addr)>,
     /// Whether other names are asked of the host's own name servers.
     pub forward: bool,
+}
+
+impl DnsPlan {
+    /// Where it listens.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        std::iter::once(self.address).chain(self.more.iter().map(Ipv4Net::addr))
+    }
+
+    /// The subnet that an address is in, for reverse look-ups.
+    #[must_use]
+    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<Ipv4Net> {
+        std::iter::once(&self.subnet).chain(&self.more).find(|subnet| subnet.contains(&address)).map(Ipv4Net::trunc)
+    }
 }

@@ -25,10 +25,10 @@ use super::{
 /// the bridge gives to every port. So it is stopped here.
 pub const PARKED_GROUP: u32 = 0x5744;
 
-/// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with a port by which
+/// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with ports by which
 /// anything is let in.
-pub(super) fn table(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>, open: Option<&str>) -> String {
-    let open = || open.map(|port| format!("iifname \"{port}\" accept")).into_iter().collect();
+pub(super) fn table<P: AsRef<str>>(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>, open: &[P]) -> String {
+    let open = || open.iter().map(|port| format!("iifname \"{}\" accept", port.as_ref())).collect();
     render(taps.iter(), Rules { router, first: open(), input: open(), ..Rules::default() })
 }
 

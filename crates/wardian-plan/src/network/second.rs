@@ -122,14 +122,13 @@ fn forward(table: Table, fence: Fence) -> Table {
 
 /// What the gateway itself hears. On the second switch, requests for an address and nothing else.
 fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
-    let gateway = record.spec.network.gateway();
     let unknown = crossing::UNKNOWN;
     let first = rules![
         format!("iifname \"{SECOND_BRIDGE}\" udp sport 68 udp dport 67 accept"),
         format!("iifname \"{SECOND_BRIDGE}\" counter name to_gateway drop"),
         format!("iifname \"{BRIDGE}\" {unknown} reset_inside reject with tcp reset"),
     ];
-    crossing::heard(table, gateway, &first)
+    crossing::heard(table, record, &first)
         // Nothing of its own: what it says on the second switch is made as frames, by the DHCP server.
         .chain(
             "output",

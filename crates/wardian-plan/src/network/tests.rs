@@ -17,6 +17,8 @@ use wardian_model::{
 
 use super::*;
 
+mod subnets;
+
 /// A record with `machines` of (inside address, public address, slot), and exposures of (machine, protocol, port, at).
 fn record(
     fence: &str,
@@ -375,8 +377,8 @@ proptest! {
     #[test]
     fn rules_name_no_address_of_anybody_else(record in any_record()) {
         let text = environment(&record, &LabConfig::default()).nftables;
-        let network = &record.spec.network;
-        let mut own: BTreeSet<Ipv4Addr> = [network.gateway(), network.subnet.network(), Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].into();
+        let mut own: BTreeSet<Ipv4Addr> = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].into();
+        own.extend(record.spec.network.subnets.iter().flat_map(|subnet| [subnet.gateway(), subnet.net.network()]));
         for identity in record.identities.values() {
             own.extend([identity.inside.address, identity.outside.address]);
         }

@@ -104,6 +104,7 @@ pub(crate) fn detail() -> EnvironmentDetail {
         summary: summary(),
         machines: vec![web, db],
         subnet: "192.168.23.0/24".into(),
+        subnets: Vec::new(),
         domain: "lab.contoso.com".into(),
         gateway: "192.168.23.254".into(),
         mode: "two-way-nat".into(),

@@ -6,7 +6,8 @@ use comfy_table::Cell;
 use jiff::Timestamp;
 use wardian_api::wire::{
     AclDenied, Agent, Ancestor, EnvironmentDetail, EnvironmentList, EnvironmentPhase, EnvironmentSummary, HostReport,
-    MachineDetail, MachinePhase, Operation, OperationState, Problem, SecondInterface, SnapshotList, StepState, Verdict,
+    InsideSubnet, MachineDetail, MachinePhase, Operation, OperationState, Problem, SecondInterface, SnapshotList,
+    StepState, Verdict,
 };
 
 use wardian_client::Client;
@@ -130,6 +131,16 @@ fn advise(text: &mut String, hint: Option<&str>, style: Style) {
     }
 }
 
+/// `192.168.23.0/24 in lab.internal, gateway 192.168.23.254`; of several subnets, each with its name.
+fn inside(detail: &EnvironmentDetail) -> String {
+    if detail.subnets.is_empty() {
+        return format!("{} in {}, gateway {}", detail.subnet, detail.domain, detail.gateway);
+    }
+    let each = |subnet: &InsideSubnet| format!("{} {}, gateway {}", subnet.name, subnet.subnet, subnet.gateway);
+    let all: Vec<_> = detail.subnets.iter().map(each).collect();
+    format!("{} in {}", all.join("; "), detail.domain)
+}
+
 fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) -> String {
     let summary = &detail.summary;
     let mut text = format!("{}: {}", summary.name, style.word(summary.phase.word()));
@@ -145,7 +156,7 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
     if let Some(seconds) = since(&summary.created, now) {
         let _ = write!(text, ", {} old", age(seconds));
     }
-    let _ = writeln!(text, "\ninside: {} in {}, gateway {}", detail.subnet, detail.domain, detail.gateway);
+    let _ = writeln!(text, "\ninside: {}", inside(detail));
     if let Some(dropped) = dropped(&detail.fence_counters) {
         let _ = writeln!(text, "fence: {dropped}");
     }
@@ -331,6 +342,19 @@ mod tests {
 
     fn now() -> Timestamp {
         NOW.parse().unwrap()
+    }
+
+    #[test]
+    fn several_subnets_are_said_by_name() {
+        let subnet = |name: &str, n: u8| InsideSubnet {
+            name: name.into(),
+            subnet: format!("192.168.{n}.0/24"),
+            gateway: format!("192.168.{n}.254"),
+        };
+        let detail = EnvironmentDetail { subnets: vec![subnet("front", 23), subnet("back", 24)], ..detail() };
+        assert!(environment_text(&detail, now(), Style::PLAIN).contains(
+            "inside: front 192.168.23.0/24, gateway 192.168.23.254; back 192.168.24.0/24, gateway 192.168.24.254 in "
+        ));
     }
 
     #[test]

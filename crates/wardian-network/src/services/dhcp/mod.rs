@@ -71,11 +71,7 @@ async fn serve(requests: UdpSocket, answers: OwnedFd, plan: watch::Receiver<Arc<
         };
         let plan = plan.borrow().clone();
         // Whose hardware address it is decides which switch hears the answer: each interface has its own.
-        let first = (&*plan.bridge.name, plan.bridge.mac, &plan.dhcp);
-        let second = plan.second.as_ref().map(|s| (&*s.bridge, s.mac, &s.dhcp));
-        let reply = std::iter::once(first)
-            .chain(second)
-            .find_map(|place| Some((place, answer::answer(place.2, &buffer[..length])?)));
+        let reply = plan.offers().find_map(|place| Some((place, answer::answer(place.2, &buffer[..length])?)));
         let Some(((switch, mac, dhcp), reply)) = reply else { continue };
         let sent = frame::build(&reply, mac, dhcp.server).and_then(|frame| send(&answers, switch, &frame));
         if let Err(error) = sent {

@@ -4,7 +4,12 @@
 mod forward;
 mod zone;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -29,18 +34,20 @@ const IDLE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 struct Server {
+    /// The gateway it listens at.
+    at: Ipv4Addr,
     plan: watch::Receiver<Arc<NetworkPlan>>,
     upstream: Upstream,
 }
 
-/// Starts the server.
+/// Starts the server at one gateway.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
-    sockets: Sockets,
+    (at, sockets): (Ipv4Addr, Sockets),
     plan: watch::Receiver<Arc<NetworkPlan>>,
     upstream: Upstream,
 ) -> io::Result<()> {
-    let server = Server { plan, upstream };
+    let server = Server { at, plan, upstream };
     let (udp, tcp) = sockets.into_tokio()?;
     tasks.spawn(server.clone().datagrams(udp));
     tasks.spawn(server.connections(tcp));
@@ -123,7 +130,7 @@ impl Server {
     }
 
     fn judge(&self, bytes: &[u8]) -> Verdict {
-        zone::judge(&self.plan.borrow().dns, bytes)
+        zone::judge(&self.plan.borrow().dns, self.at, bytes)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the server says to a question: a function of the plan and of bytes that may be anything.
 //!
-//! The environment's domain and the addresses of its subnet are its own: it answers for them with authority, whatever the
+//! The environment's domain and the addresses of its subnets are its own: it answers for them with authority, whatever the
 //! rest of the world says. Names of one label that are machines' are answered too, for clients that don't search.
 
 use std::net::Ipv4Addr;
@@ -12,6 +12,7 @@ use hickory_proto::{
         rdata::{A, NS, PTR, SOA},
     },
 };
+use ipnet::Ipv4Net;
 use wardian_plan::network::DnsPlan;
 
 use crate::services::wire::{Answer, LEAST, Received, reverse_of};
@@ -68,15 +69,15 @@ impl Question {
     }
 }
 
-/// Decides about `bytes`.
-pub(super) fn judge(plan: &DnsPlan, bytes: &[u8]) -> Verdict {
+/// Decides about `bytes`, which came to the gateway `at`.
+pub(super) fn judge(plan: &DnsPlan, at: Ipv4Addr, bytes: &[u8]) -> Verdict {
     let request = match Received::from(bytes, plan.forward) {
         Received::Ignore => return Verdict::Ignore,
         Received::Answer(answer) => return Verdict::Answer(answer),
         Received::Question(request) => request,
     };
     let [query] = &request.queries[..] else { return Verdict::Ignore };
-    match Zones::of(plan).and_then(|zones| zones.look_up(query)) {
+    match Zones::of(plan, at).and_then(|zones| zones.look_up(query)) {
         Some(found) => {
             let mut answer = Answer::to(&request, plan.forward).code(found.code);
             answer.message.metadata.authoritative = true;
@@ -99,18 +100,20 @@ struct Found {
 struct Zones<'a> {
     plan: &'a DnsPlan,
     domain: Name,
+    /// The asker's own gateway.
+    at: Ipv4Addr,
 }
 
 impl<'a> Zones<'a> {
-    fn of(plan: &'a DnsPlan) -> Option<Self> {
-        Some(Self { plan, domain: Name::from_ascii(format!("{}.", plan.domain)).ok()? })
+    fn of(plan: &'a DnsPlan, at: Ipv4Addr) -> Option<Self> {
+        Some(Self { plan, at, domain: Name::from_ascii(format!("{}.", plan.domain)).ok()? })
     }
 
     /// The answer, if the name is one of ours.
     fn look_up(&self, query: &Query) -> Option<Found> {
         let name = query.name();
         if let Some(address) = reverse_of(name) {
-            return self.plan.subnet.contains(&address).then(|| self.pointer(query, address)).flatten();
+            return self.plan.subnet_of(address).and_then(|subnet| self.pointer(query, address, subnet));
         }
         if self.domain.zone_of(name) {
             return Some(match name.num_labels() - self.domain.num_labels() {
@@ -134,7 +137,7 @@ impl<'a> Zones<'a> {
         let label = name.iter().next()?;
         let is = |host: &str| host.as_bytes().eq_ignore_ascii_case(label);
         let machine = self.plan.hosts.iter().find(|(host, _)| is(host.as_str())).map(|(_, address)| *address);
-        machine.or_else(|| is(GATEWAY).then_some(self.plan.address))
+        machine.or_else(|| is(GATEWAY).then_some(self.at))
     }
 
     fn host(&self, query: &Query, address: Option<Ipv4Addr>) -> Found {
@@ -154,9 +157,9 @@ impl<'a> Zones<'a> {
         }
     }
 
-    fn pointer(&self, query: &Query, address: Ipv4Addr) -> Option<Found> {
+    fn pointer(&self, query: &Query, address: Ipv4Addr, subnet: Ipv4Net) -> Option<Found> {
         // The reverse zone ends at a whole byte: that is where the subnet's own part of the name begins.
-        let zone = Name::from(address).trim_to(usize::from(2 + self.plan.subnet.prefix_len().min(24) / 8));
+        let zone = Name::from(address).trim_to(usize::from(2 + subnet.prefix_len().min(24) / 8));
         let zone = Name::from_labels(zone.iter().chain([]).collect::<Vec<_>>()).ok()?;
         let mut names: Vec<Name> = self
             .plan
@@ -167,7 +170,7 @@ impl<'a> Zones<'a> {
             .collect();
         // The first is the hostname; one name per address is what clients expect.
         names.truncate(1);
-        if names.is_empty() && address == self.plan.address {
+        if names.is_empty() && self.plan.addresses().any(|gateway| gateway == address) {
             names.extend(self.gateway());
         }
         Some(match query.query_type() {

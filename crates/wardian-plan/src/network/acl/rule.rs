@@ -21,14 +21,24 @@ impl<'a> Names<'a> {
         Self { record, lab: lab.address() }
     }
 
-    pub(super) fn gateway(&self) -> Ipv4Addr {
-        self.record.spec.network.gateway()
+    /// The gateway, under the address it has in each subnet.
+    fn gateways(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.record.spec.network.subnets.iter().map(|subnet| subnet.gateway())
+    }
+
+    /// As nftables says it: one address, or a set.
+    pub(super) fn gateway(&self) -> String {
+        let all: Vec<_> = self.gateways().map(|address| address.to_string()).collect();
+        match all.as_slice() {
+            [one] => one.clone(),
+            several => format!("{{ {} }}", several.join(", ")),
+        }
     }
 
     /// Who answers DHCP: the gateway, and on second interfaces in the name of the host.
     pub(super) fn servers(&self) -> Vec<String> {
         let second = self.record.has_second_interfaces().then_some(self.lab);
-        [self.gateway()].into_iter().chain(second).map(|address| address.to_string()).collect()
+        self.gateways().chain(second).map(|address| address.to_string()).collect()
     }
 
     /// What a packet of `peer` carries. Of what speaks by an address that several share nobody knows who it is: it may be whom is denied,
@@ -36,7 +46,7 @@ impl<'a> Names<'a> {
     pub(super) fn addresses(&self, peer: &AclPeer, action: AclAction) -> Option<BTreeSet<String>> {
         match peer {
             AclPeer::Any => None,
-            AclPeer::Gateway => Some([self.gateway().to_string()].into()),
+            AclPeer::Gateway => Some(self.gateways().map(|address| address.to_string()).collect()),
             AclPeer::Network(net) if net.prefix_len() == 0 => None,
             AclPeer::Network(net) if net.prefix_len() == 32 => Some([net.addr().to_string()].into()),
             AclPeer::Network(net) => Some([net.trunc().to_string()].into()),
@@ -52,7 +62,9 @@ impl<'a> Names<'a> {
             all.extend(self.record.shared_address());
             // By way of the gateway, which says it in its own name.
             let disguised = self.record.gateway.machine().is_some_and(|gateway| gateway != name);
-            all.extend(disguised.then(|| self.gateway()));
+            if disguised {
+                all.extend(self.gateways());
+            }
         }
         all
     }

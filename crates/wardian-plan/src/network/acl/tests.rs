@@ -36,7 +36,7 @@ fn with(mut record: EnvironmentRecord, network: &[&str], m0: &[&str]) -> Environ
 
 /// What rules mean, as their documentation says it.
 fn decide(record: &EnvironmentRecord, own: &[&AclRule], packet: &Packet) -> AclAction {
-    let gateway = record.spec.network.gateway();
+    let gateway = record.spec.network.subnets.first().gateway();
     let to_gateway = packet.direction == AclDirection::Out && packet.to.0 == gateway;
     let is = |peer: &AclPeer, address: Ipv4Addr| match peer {
         AclPeer::Any => true,
@@ -183,7 +183,7 @@ proptest! {
         let (names, own) = (Names::of(&record, &LabConfig::default()), own.iter().collect::<Vec<_>>());
         for packet in packets {
             let asked = match packet.direction {
-                AclDirection::Out if packet.to.0 == names.gateway() => Asked::gateway(),
+                AclDirection::Out if packet.to.0 == record.spec.network.subnets.first().gateway() => Asked::gateway(),
                 direction => Asked::of(direction),
             };
             let expected = decide(&record, &own, &packet);
@@ -243,4 +243,14 @@ fn who_is_hidden_behind_an_address_that_others_share_may_be_whom_is_denied() {
     assert!(text(&record).contains("ip saddr 192.168.23.2 goto began_in_11"));
     record.gateway = "m0".parse().unwrap();
     assert!(text(&record).contains("ip saddr { 192.168.23.2, 192.168.23.254 } counter name in_11 drop"));
+}
+
+#[test]
+fn the_gateway_is_who_it_is_in_every_subnet() {
+    let mut record = store("open");
+    let subnets = r#"{ "subnets": { "front": "192.168.23.0/24", "back": "192.168.24.0/24" } }"#;
+    record.spec.network = serde_json::from_str(subnets).unwrap();
+    let text = environment(&with(record, &["deny tcp to gateway"], &[]), &LabConfig::default()).nftables;
+    nft_check(&text).unwrap();
+    assert!(text.contains("ip daddr { 192.168.23.254, 192.168.24.254 } goto to_gateway_11"), "{text}");
 }

@@ -4,7 +4,6 @@ use hickory_proto::{
     op::{Edns, MessageType, OpCode},
     rr::{DNSClass, rdata::CNAME},
 };
-use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use wardian_model::name::{Domain, Hostname};
 
@@ -21,6 +20,7 @@ fn plan(forward: bool) -> DnsPlan {
         address: address(254),
         domain: Domain::new("lab.contoso.com").unwrap(),
         subnet: Ipv4Net::new(address(0), 24).unwrap(),
+        more: Vec::new(),
         hosts: vec![(host("web-server"), address(1)), (host("db-server"), address(2)), (host("web"), address(1))],
         forward,
     }
@@ -34,7 +34,7 @@ fn question(name: &str, kind: RecordType) -> Message {
 }
 
 fn ask_in(plan: &DnsPlan, message: &Message) -> Option<Message> {
-    match judge(plan, &message.to_vec().unwrap()) {
+    match judge(plan, plan.address, &message.to_vec().unwrap()) {
         Verdict::Answer(answer) => Some(Message::from_vec(&answer.datagram()).unwrap()),
         Verdict::Ignore | Verdict::Forward(_) => None,
     }
@@ -46,6 +46,33 @@ fn ask(name: &str, kind: RecordType) -> Message {
 
 fn texts(answer: &Message) -> Vec<String> {
     answer.answers.iter().map(|r| r.data.to_string()).collect()
+}
+
+#[test]
+fn of_several_subnets_all_have_names_and_each_its_own_gateway() {
+    let mut plan = plan(false);
+    let (db, gateway) = (Ipv4Addr::new(10, 1, 7, 9), Ipv4Addr::new(10, 1, 255, 254));
+    plan.more = vec![Ipv4Net::new(gateway, 16).unwrap()];
+    plan.hosts.push((Hostname::new("back").unwrap(), db));
+    let said = |at: Ipv4Addr, name: &str, kind| {
+        let bytes = question(name, kind).to_vec().unwrap();
+        let Verdict::Answer(answer) = judge(&plan, at, &bytes) else { panic!("{name}") };
+        let message = Message::from_vec(&answer.datagram()).unwrap();
+        (message.metadata.response_code, texts(&message).concat())
+    };
+    for at in [address(254), gateway] {
+        let found = |text: &str| (ResponseCode::NoError, text.to_owned());
+        assert_eq!(said(at, "back.lab.contoso.com.", RecordType::A), found("10.1.7.9"));
+        assert_eq!(said(at, "9.7.1.10.in-addr.arpa.", RecordType::PTR), found("back.lab.contoso.com."));
+        assert_eq!(said(at, "1.23.168.192.in-addr.arpa.", RecordType::PTR), found("web-server.lab.contoso.com."));
+        assert_eq!(said(at, "gateway.lab.contoso.com.", RecordType::A), found(&at.to_string()));
+        for gateway in ["254.255.1.10", "254.23.168.192"] {
+            let name = format!("{gateway}.in-addr.arpa.");
+            assert_eq!(said(at, &name, RecordType::PTR), found("gateway.lab.contoso.com."));
+        }
+        assert_eq!(said(at, "8.7.1.10.in-addr.arpa.", RecordType::PTR).0, ResponseCode::NXDomain);
+        assert_eq!(said(at, "9.7.2.10.in-addr.arpa.", RecordType::PTR).0, ResponseCode::Refused);
+    }
 }
 
 #[test]
@@ -95,7 +122,7 @@ fn other_names_are_forwarded_or_refused() {
         let refused = ask_in(&plan(false), &message).unwrap();
         assert_eq!(refused.metadata.response_code, ResponseCode::Refused, "{name}");
         let bytes = message.to_vec().unwrap();
-        let Verdict::Forward(forwarded) = judge(&plan(true), &bytes) else { panic!("{name}") };
+        let Verdict::Forward(forwarded) = judge(&plan(true), address(254), &bytes) else { panic!("{name}") };
         assert_eq!(forwarded.with_id(5)[2..], bytes[2..]);
         assert_eq!(forwarded.restore(forwarded.with_id(5)).unwrap(), bytes);
         assert_eq!(
@@ -108,7 +135,7 @@ fn other_names_are_forwarded_or_refused() {
 #[test]
 fn too_long_answers_are_cut_and_said_to_be() {
     let message = question("example.com.", RecordType::TXT);
-    let Verdict::Forward(forwarded) = judge(&plan(true), &message.to_vec().unwrap()) else { panic!() };
+    let Verdict::Forward(forwarded) = judge(&plan(true), address(254), &message.to_vec().unwrap()) else { panic!() };
     assert_eq!(forwarded.fit(vec![1; 512]).len(), 512);
     let cut = Message::from_vec(&forwarded.fit(vec![1; 513])).unwrap();
     assert!(cut.metadata.truncation && cut.queries == message.queries);
@@ -145,16 +172,16 @@ fn odd_questions_are_refused_and_answers_are_ignored() {
     let mut message = question("web.", RecordType::A);
     message.metadata.message_type = MessageType::Response;
     assert!(ask_in(&plan(true), &message).is_none());
-    assert!(matches!(judge(&plan(true), &[0; 11]), Verdict::Ignore));
+    assert!(matches!(judge(&plan(true), address(254), &[0; 11]), Verdict::Ignore));
     let mut broken = question("web.", RecordType::A).to_vec().unwrap();
     broken.truncate(14);
-    assert!(matches!(judge(&plan(true), &broken), Verdict::Answer(_)));
+    assert!(matches!(judge(&plan(true), address(254), &broken), Verdict::Answer(_)));
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_the_server_fail(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        if let Verdict::Answer(answer) = judge(&plan(true), &bytes) {
+        if let Verdict::Answer(answer) = judge(&plan(true), address(254), &bytes) {
             prop_assert!(answer.datagram().len() <= MOST);
         }
     }
@@ -171,7 +198,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        match judge(&plan(true), &bytes) {
+        match judge(&plan(true), address(254), &bytes) {
             Verdict::Answer(answer) => prop_assert!(answer.datagram().len() <= MOST && !answer.datagram().is_empty()),
             Verdict::Forward(question) => drop((question.with_id(1), question.failure().datagram(), question.fit(vec![0; 9000]))),
             Verdict::Ignore => {}
