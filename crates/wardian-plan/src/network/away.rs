@@ -37,5 +37,5 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
             ],
         );
     let table = crossing::heard(table, gateway, &[]);
-    table.render() + &pins::table(taps, None, Some(UPLINK))
+    table.render() + &pins::table(taps, gateway, None, Some(UPLINK))
 }

@@ -18,5 +18,5 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
             &rules!["counter name fence_inside drop"],
         );
     let table = crossing::heard(table, gateway, &[]);
-    table.render() + &pins::table(taps, None, Some(EDGE))
+    table.render() + &pins::table(taps, gateway, None, Some(EDGE))
 }

@@ -6,7 +6,7 @@ use wardian_model::{environment::EnvironmentRecord, mac::MacAddress, name::HostN
 
 use super::{
     BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, TapPlan, TransitPlan,
-    UplinkPlan, acl, away, bare, crossing, pins, second,
+    UplinkPlan, acl, away, bare, caps, crossing, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -70,6 +70,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
             owner: machine_uid(identity.slot),
             mac: identity.inside.mac,
             address: identity.inside.address,
+            may_spoof: record.spec.machines.get(machine).is_some_and(|spec| spec.allow_spoofing),
         })
         .collect();
 
@@ -99,11 +100,12 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         None if !record.spec.is_isolated() => bare::tables(record, &taps),
         None => {
             let uplink = record.stretch.as_ref().map(|_| UPLINK);
-            crossing::table(record) + &pins::table(&taps, router.map(|router| (router, subnet)), uplink)
+            crossing::table(record) + &pins::table(&taps, gateway, router.map(|router| (router, subnet)), uplink)
         }
-        Some(second) => second::fence(record) + &pins::table_with_second(&taps, second, record.fence),
+        Some(second) => second::fence(record) + &pins::table_with_second(&taps, gateway, second, record.fence),
     };
     let acl = acl::table(record, lab, taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
+    let caps = caps::table(record, taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
     NetworkPlan {
         environment: record.id,
         bridge: BridgePlan {
@@ -170,7 +172,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
             .and_then(|router| record.identities.get(router))
             .map(|router| DetourPlan { mark: DETOUR, by: router.inside.address }),
         has_acl: acl.is_some(),
-        nftables: nftables + &acl.unwrap_or_default(),
+        nftables: nftables + &acl.unwrap_or_default() + &caps.unwrap_or_default(),
         taps,
         second,
     }
