@@ -16,6 +16,9 @@ _wardian() {
             ",$1")
                 cmd="wardian"
                 ;;
+            wardian,acl)
+                cmd="wardian__subcmd__acl"
+                ;;
             wardian,addresses)
                 cmd="wardian__subcmd__addresses"
                 ;;
@@ -111,6 +114,9 @@ _wardian() {
                 ;;
             wardian,up)
                 cmd="wardian__subcmd__up"
+                ;;
+            wardian__subcmd__help,acl)
+                cmd="wardian__subcmd__help__subcmd__acl"
                 ;;
             wardian__subcmd__help,addresses)
                 cmd="wardian__subcmd__help__subcmd__addresses"
@@ -341,8 +347,26 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence acl gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__acl)
+            opts="-q -v -h --clear --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -721,8 +745,22 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence acl gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__acl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -1,12 +1,13 @@
 //! Wardian's words as types: ids, specifications, records, phases, validation. No I/O, no clock, no tokio.
 //!
-//! * [`name`], [`id`], [`mac`], [`vsid`], [`size`], [`span`]: the small values everything is made of;
+//! * [`name`], [`id`], [`mac`], [`vsid`], [`size`], [`bandwidth`], [`span`]: the small values everything is made of;
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance;
 //! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
 //! * [`cluster`]: those of several hosts that share one; [`encapsulation`]: how frames travel between them;
 //! * [`record`]: what makes a type a record, and where it is kept.
 
+pub mod bandwidth;
 pub mod claim;
 pub mod cluster;
 pub mod cut;

@@ -89,6 +89,7 @@ pub fn check(spec: &EnvironmentSpec) -> Vec<Finding> {
     }
     hostnames(spec, &mut found);
     roles(spec, &mut found);
+    spoofing(spec, &mut found);
     graph::check(spec, &mut found);
     network::check(spec, &mut found);
     isolation(spec, &mut found);
@@ -174,6 +175,20 @@ fn roles(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
         let message = format!("{first} is the domain controller already; an environment has one at most");
         let finding = Finding::error(format!("machines/{name}/role"), message);
         found.push(finding.hint("remove the role of one of the two"));
+    }
+}
+
+/// Who may speak under other addresses does so inside, and only where there is an inside.
+fn spoofing(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
+    for (name, machine) in spec.machines.iter().filter(|(_, machine)| machine.allow_spoofing) {
+        let path = format!("machines/{name}/allow-spoofing");
+        if !spec.is_isolated() {
+            let message = "without isolation, what a machine forges would be forged on the lab network";
+            found.push(Finding::error(path, message).hint("remove it, or the mode"));
+        } else if machine.role == Some(Role::DomainController) {
+            let message = format!("{name} is the domain controller, whom all machines know by its address");
+            found.push(Finding::error(path, message).hint("remove it, or the role"));
+        }
     }
 }
 

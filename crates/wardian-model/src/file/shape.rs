@@ -3,6 +3,7 @@
 
 use super::value::Value;
 use crate::{
+    bandwidth::Bandwidth,
     mac::MacAddress,
     name::{Domain, EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
     size::ByteSize,
@@ -37,6 +38,8 @@ pub(super) enum Shape {
     Text { wants: &'static str, check: Check },
     /// A whole number from `least` to `most`.
     Integer { wants: &'static str, least: u64, most: u64 },
+    /// `true` or `false`.
+    Flag,
     /// One of these words.
     Word { words: &'static [&'static str] },
     /// A word or a table.
@@ -138,6 +141,7 @@ static MACHINE: Shape = Shape::Table {
         key("ready", &READY),
         key("cloud-init", &CLOUD_INIT),
         key("acl", &ACL),
+        key("allow-spoofing", &Shape::Flag),
         key("limits", &LIMITS),
         key("generation-id", &Shape::Word { words: &["fresh", "keep"] }),
         key("depends-outside", &DEPENDENCIES),
@@ -170,12 +174,18 @@ static CLOUD_INIT: Shape = Shape::Table {
     whole: any,
 };
 
+static BANDWIDTH: Shape = Shape::Text { wants: "a bandwidth, as in 10 Mbit", check: Value::fits::<Bandwidth> };
+
 static LIMITS: Shape = Shape::Table {
     what: "`limits`",
-    keys: &[key(
-        "cpu-percent",
-        &Shape::Integer { wants: "a percentage of one processor, 1 or more", least: 0, most: u32::MAX as u64 },
-    )],
+    keys: &[
+        key(
+            "cpu-percent",
+            &Shape::Integer { wants: "a percentage of one processor, 1 or more", least: 0, most: u32::MAX as u64 },
+        ),
+        key("network-in", &BANDWIDTH),
+        key("network-out", &BANDWIDTH),
+    ],
 
     whole: any,
 };
@@ -256,7 +266,7 @@ pub(super) fn places_of(name: &str) -> Vec<&'static str> {
                 search(word, name, found);
                 search(table, name, found);
             }
-            Shape::Text { .. } | Shape::Integer { .. } | Shape::Word { .. } => {}
+            Shape::Text { .. } | Shape::Integer { .. } | Shape::Flag | Shape::Word { .. } => {}
         }
     }
     let mut found = Vec::new();
@@ -312,6 +322,7 @@ mod tests {
                 };
                 assert_eq!(*words, theirs);
             }
+            Shape::Flag => assert_eq!(at["type"], "boolean"),
             Shape::Text { .. } | Shape::Integer { .. } => {}
         }
     }

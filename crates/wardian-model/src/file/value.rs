@@ -16,6 +16,8 @@ pub(super) enum Value {
     Text(String),
     /// A whole number.
     Integer(u64),
+    /// Yes or no.
+    Flag(bool),
     /// Values in order.
     List(Vec<Value>),
     /// Keys and their values, in the order of the file.
@@ -44,6 +46,7 @@ impl<'de> Deserializer<'de> for &'de Value {
         match self {
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::Integer(number) => visitor.visit_u64(*number),
+            Value::Flag(flag) => visitor.visit_bool(*flag),
             Value::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Value::Table(items) => {
                 visitor.visit_map(MapDeserializer::new(items.iter().map(|(key, value)| (key.as_str(), value))))

@@ -88,6 +88,9 @@ impl<'a> Walk<'a> {
             {
                 Some(Value::Integer(*number))
             }
+            (Shape::Flag, Kind::Plain { written, .. }) if written == "true" || written == "false" => {
+                Some(Value::Flag(written == "true"))
+            }
             (Shape::Word { words }, Kind::Text(text) | Kind::Plain { written: text, .. }) => {
                 self.word(node.mark, text, name, words)
             }
@@ -267,6 +270,7 @@ fn wants(shape: &'static Shape) -> String {
         Shape::Named { what, .. } => (*what).to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Text { wants, .. } | Shape::Integer { wants, .. } | Shape::Either { wants, .. } => (*wants).to_owned(),
+        Shape::Flag => "true or false".to_owned(),
         Shape::Word { words, .. } => words.join(", "),
     }
 }

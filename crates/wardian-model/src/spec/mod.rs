@@ -24,6 +24,7 @@ pub use placement::{PlacementPolicy, PlacementSpec};
 pub use readiness::{HttpProbe, Probe, Readiness};
 
 use crate::{
+    bandwidth::Bandwidth,
     mac::MacAddress,
     name::{EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
     size::ByteSize,
@@ -105,6 +106,10 @@ pub struct MachineSpec {
     /// What it may say and hear; asked before the network's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acl: Vec<AclRule>,
+    /// Whether it may speak inside under other hardware and IPv4 addresses than its own, as network load balancing in guests does.
+    /// Outside of its environment it can't.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_spoofing: bool,
     /// Limits beyond memory and processors.
     #[serde(default)]
     pub limits: Limits,
@@ -193,6 +198,12 @@ pub struct Limits {
     /// Processor time, in percent of one core; unlimited by default. 1 at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<u32>,
+    /// What it may be told by all others together; unlimited by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_in: Option<Bandwidth>,
+    /// What it may say to all others together; unlimited by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_out: Option<Bandwidth>,
 }
 
 /// What the outside sees of an environment.

@@ -22,7 +22,7 @@ fn an_unknown_key_like_no_other_lists_the_keys_there_are() {
           |
         5 |     colour: green
           |     ^^^^^^
-          = hint: the keys are image, hostname, memory, cpus, disk, subnet, address, mac, role, start-after, ready, cloud-init, limits, generation-id, depends-outside
+          = hint: the keys are image, hostname, memory, cpus, disk, subnet, address, mac, role, start-after, ready, cloud-init, acl, allow-spoofing, limits, generation-id, depends-outside
         "#);
 }
 

@@ -97,3 +97,31 @@ fn the_gateway_s_hardware_address_is_nobody_else_s() {
         "{shown}"
     );
 }
+
+#[test]
+fn who_may_spoof_does_so_inside_and_only_where_there_is_an_inside() {
+    let text = |more: &str, isolation: &str| {
+        format!("name: store\nmachines:\n  web: {{ image: micro, allow-spoofing: true{more} }}\n{isolation}")
+    };
+    assert!(file(&text("", "")).spec.machines["web"].allow_spoofing);
+    insta::assert_snapshot!(problems(&text(", role: domain-controller", "")), @"
+    error: web is the domain controller, whom all machines know by its address
+     --> env.yaml:3:40
+      |
+    3 |   web: { image: micro, allow-spoofing: true, role: domain-controller }
+      |                                        ^^^^
+      = hint: remove it, or the role
+    ");
+    assert!(problems(&text("", "isolation: { mode: none, fence: open }\n")).contains("forged on the lab network"));
+    assert!(problems(&text("", "").replace("true", "perhaps")).contains("`allow-spoofing` wants true or false"));
+}
+
+#[test]
+fn caps_carry_decimal_units() {
+    let text =
+        |cap: &str| format!("name: store\nmachines:\n  web: {{ image: micro, limits: {{ network-in: {cap} }} }}\n");
+    let limits = &file(&text("10 Mbit")).spec.machines["web"].limits;
+    assert_eq!(limits.network_in.map(|cap| cap.bytes_per_second()), Some(1_250_000));
+    assert!(problems(&text("10 MB")).contains("write a whole number and a unit, as in 10 Mbit"));
+    assert!(problems(&text("1 kbit")).contains("write 64 kbit to 1000 Gbit"));
+}

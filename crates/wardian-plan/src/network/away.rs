@@ -27,5 +27,5 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan], ports: &[Stri
         .chain("untracked", "filter hook prerouting priority raw; policy accept", &untracked)
         .chain("forward", "filter hook forward priority filter; policy drop", &forward);
     let table = crossing::heard(table, record, &[]);
-    table.render() + &pins::table(taps, None, ports)
+    table.render() + &pins::table(taps, &inside::gateways(record), None, ports)
 }

@@ -5,7 +5,7 @@
 
 use wardian_model::environment::EnvironmentRecord;
 
-use super::{TapPlan, crossing, environment::EDGE, pins, text::rules};
+use super::{TapPlan, crossing, environment::EDGE, inside, pins, text::rules};
 
 /// `table inet wardian` and `table bridge wardian`.
 pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
@@ -17,5 +17,5 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan]) -> String {
             &rules!["counter name fence_inside drop"],
         );
     let table = crossing::heard(table, record, &[]);
-    table.render() + &pins::table(taps, None, &[EDGE])
+    table.render() + &pins::table(taps, &inside::gateways(record), None, &[EDGE])
 }

@@ -11,7 +11,7 @@ use wardian_model::{
 
 use super::{
     BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, SubnetPlan, TapPlan,
-    TransitPlan, UplinkPlan, acl, away, bare, crossing, inside, pins, second,
+    TransitPlan, UplinkPlan, acl, away, bare, caps, crossing, inside, pins, second,
 };
 use ipnet::Ipv4Net;
 
@@ -83,14 +83,15 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         Some(_) => subnets.iter().map(|subnet| inside::uplink(&subnet)).collect(),
         None => Vec::new(),
     };
+    let gateways = inside::gateways(record);
     let nftables = match &second {
         None if !home => away::tables(record, &all_taps, &ports),
         None if !record.spec.is_isolated() => bare::tables(record, &all_taps),
         None => {
             let subnet = subnets.first().net.trunc();
-            crossing::table(record) + &pins::table(&all_taps, router.map(|router| (router, subnet)), &ports)
+            crossing::table(record) + &pins::table(&all_taps, &gateways, router.map(|router| (router, subnet)), &ports)
         }
-        Some(second) => second::fence(record) + &pins::table_with_second(&all_taps, second, record.fence),
+        Some(second) => second::fence(record) + &pins::table_with_second(&all_taps, &gateways, second, record.fence),
     };
     let dns = DnsPlan {
         address: dhcp.server,
@@ -100,7 +101,9 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         hosts,
         forward: record.fence != Fence::Sealed,
     };
-    let acl = acl::table(record, lab, all_taps.iter().chain(second.iter().flat_map(|second| &second.taps)));
+    let everywhere = || all_taps.iter().chain(second.iter().flat_map(|second| &second.taps));
+    let acl = acl::table(record, lab, everywhere());
+    let caps = caps::table(record, everywhere());
     NetworkPlan {
         environment: record.id,
         bridge,
@@ -132,7 +135,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
             .and_then(|router| record.identities.get(router))
             .map(|router| DetourPlan { mark: DETOUR, by: router.inside.address }),
         has_acl: acl.is_some(),
-        nftables: nftables + &acl.unwrap_or_default(),
+        nftables: nftables + &acl.unwrap_or_default() + &caps.unwrap_or_default(),
         second,
     }
 }
@@ -162,6 +165,7 @@ impl Place<'_> {
                 owner: machine_uid(identity.slot),
                 mac: identity.inside.mac,
                 address: identity.inside.address,
+                may_spoof: record.spec.machines.get(machine).is_some_and(|spec| spec.allow_spoofing),
             }
         });
         let leases = machines().map(|(_, i)| LeasePlan {

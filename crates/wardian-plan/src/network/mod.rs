@@ -6,6 +6,7 @@
 //! * `environment`: from a record to a [`NetworkPlan`];
 //! * `inside`: what its subnets' switches and ports are called, and how packets pass between them;
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
+//! * `caps`: how much machines may say and hear;
 //! * `second`: what all this is where machines have a second interface on the lab network;
 //! * `acl`: what machines may say and hear, at their own ports;
 //! * `bare`: what it is without isolation; `away`: what it is on a host where only a part of an environment is.
@@ -16,6 +17,7 @@
 mod acl;
 mod away;
 mod bare;
+mod caps;
 mod crossing;
 mod entrance;
 mod environment;
@@ -161,6 +163,9 @@ pub struct TapPlan {
     pub mac: MacAddress,
     /// The only address packets from it may carry.
     pub address: Ipv4Addr,
+    /// Whether neither holds for what it says to other machines.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_spoof: bool,
 }
 
 /// A pair of virtual interfaces: one in the environment's namespace, one on the lab bridge.

@@ -6,6 +6,9 @@
 //! A machine that is the gateway of the others brings them what the outside said, so its packets may come from any address
 //! that is not one of the subnet; as another machine, or as the gateway, it can't speak either.
 //!
+//! A machine that may spoof is anybody but the gateway to the other machines of the switch, and itself only to the gateway: what it forges
+//! gets no further.
+//!
 //! Both names a machine's tap can have are pinned; which of two taps passes frames is a setting of the switch's ports.
 
 use std::fmt::Display;
@@ -14,7 +17,7 @@ use ipnet::Ipv4Net;
 use wardian_model::{name::MachineName, spec::Fence};
 
 use super::{
-    SecondPlan, TapPlan,
+    GATEWAY_MAC, SecondPlan, TapPlan,
     second::{FROM_LAB, FROM_MACHINE, MAY_ENTER, MAY_LEAVE, MAY_STAY},
     text::{Table, rules},
 };
@@ -27,9 +30,14 @@ pub const PARKED_GROUP: u32 = 0x5744;
 
 /// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with ports by which
 /// anything is let in.
-pub(super) fn table<P: AsRef<str>>(taps: &[TapPlan], router: Option<(&MachineName, Ipv4Net)>, open: &[P]) -> String {
+pub(super) fn table<P: AsRef<str>>(
+    taps: &[TapPlan],
+    gateways: &str,
+    router: Option<(&MachineName, Ipv4Net)>,
+    open: &[P],
+) -> String {
     let open = || open.iter().map(|port| format!("iifname \"{}\" accept", port.as_ref())).collect();
-    render(taps.iter(), Rules { router, first: open(), input: open(), ..Rules::default() })
+    render(taps.iter(), Rules { router, gateways, first: open(), input: open(), output: Vec::new(), second: None })
 }
 
 /// The same with second interfaces, whose switch has the edge as a port.
@@ -37,7 +45,7 @@ pub(super) fn table<P: AsRef<str>>(taps: &[TapPlan], router: Option<(&MachineNam
 /// The kernel's connection tracking is not everywhere to be had for frames a switch hands on, so the fence is an inet table that sees
 /// these packets on their way (`second`). Between the two stand marks: here frames are marked by where they come from, there by where
 /// they may go, and here again only such pass. A host that does not ask the inet table at all (br_netfilter is not loaded) passes nothing.
-pub(super) fn table_with_second(taps: &[TapPlan], second: &SecondPlan, fence: Fence) -> String {
+pub(super) fn table_with_second(taps: &[TapPlan], gateways: &str, second: &SecondPlan, fence: Fence) -> String {
     let port = "\"edge\"";
     let (arp_in, arp_out) = match fence {
         // Not even the question who has an address leaves or enters.
@@ -76,19 +84,52 @@ pub(super) fn table_with_second(taps: &[TapPlan], second: &SecondPlan, fence: Fe
         output: Vec::from(rules![format!("oifname {port} drop")]),
         second: Some((second, from_lab, fenced)),
         router: None,
+        gateways,
     };
     render(taps.iter().chain(&second.taps), rules)
 }
 
 /// What second interfaces add to the rules.
-#[derive(Default)]
 struct Rules<'a> {
     router: Option<(&'a MachineName, Ipv4Net)>,
+    /// The gateways' addresses, as nftables says them.
+    gateways: &'a str,
     first: Vec<String>,
     input: Vec<String>,
     output: Vec<String>,
     /// The interfaces; what the edge lets in; and what passes from port to port.
     second: Option<(&'a SecondPlan, Vec<String>, Vec<String>)>,
+}
+
+/// What a machine that may speak under other addresses still can't: be the gateway, or a DHCP server. The rest goes on as for all.
+fn spoofed(gateways: &str) -> Vec<String> {
+    Vec::from(rules![
+        format!("ether saddr {GATEWAY_MAC} counter name forged_mac drop"),
+        "udp sport 67 udp dport 68 counter name rogue_dhcp drop",
+        format!("arp saddr ip {gateways} counter name forged_arp drop"),
+        format!("ip saddr {gateways} counter name forged_address drop"),
+        "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 accept",
+        "ether type ip accept",
+    ])
+}
+
+/// What the gateway hears of it: only what it says as itself. So nothing that is forged gets to the edge, and nobody's place is learnt
+/// from it. What is said to all is meant for the others.
+fn to_gateway(router: Option<Ipv4Net>) -> Vec<String> {
+    let mut rules = Vec::from(rules![
+        "iifname . arp saddr ether . arp saddr ip @pairs accept",
+        "iifname . ether saddr . ip saddr @pairs accept",
+        "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 iifname . ether saddr @macs accept",
+    ]);
+    if let Some(subnet) = router {
+        rules.push(format!("iifname @routers iifname . ether saddr @macs ip saddr != {subnet} accept"));
+    }
+    rules.extend(rules![
+        format!("ether daddr {GATEWAY_MAC} ether type ip counter name forged_address drop"),
+        format!("ether daddr {GATEWAY_MAC} ether type arp counter name forged_arp drop"),
+        "drop",
+    ]);
+    rules
 }
 
 fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) -> String {
@@ -99,6 +140,8 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
         taps.flat_map(move |tap| tap.names().map(|name| format!("\"{name}\" . {}", what(tap))))
     }
     let mut prerouting = more.first;
+    let spoofers: Vec<&TapPlan> = taps.clone().filter(|tap| tap.may_spoof).collect();
+    prerouting.extend((!spoofers.is_empty()).then(|| "iifname @spoofers jump spoofed".into()));
     // A port that is not in the sets passes nothing.
     prerouting.extend(rules![
         "iifname . ether saddr != @macs counter name forged_mac drop",
@@ -108,6 +151,9 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
         "counter name other drop",
     ]);
     let mut input = more.input;
+    if !spoofers.is_empty() {
+        input.push("iifname @spoofers jump to_gateway".into());
+    }
     input.push("iifname . ether saddr != @macs counter name forged_mac drop".into());
     let mut output = more.output;
     output.push(format!("oifgroup {PARKED_GROUP} counter name parked drop"));
@@ -123,6 +169,7 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
     }
     check_ip.push("counter name forged_address drop".into());
 
+    let to_gateway = to_gateway(more.router.map(|(_, subnet)| subnet));
     let mut table = Table::new("bridge", "wardian")
         .counters(&["forged_mac", "forged_arp", "forged_address", "rogue_dhcp", "ipv6", "other", "parked"])
         .collection("set", "macs", "ifname . ether_addr", each(taps.clone(), |t| t.mac))
@@ -145,6 +192,13 @@ fn render<'a>(taps: impl Iterator<Item = &'a TapPlan> + Clone, more: Rules<'_>) 
         )
         .collection("set", "routers", "ifname", routers.flat_map(|t| t.names().map(|name| format!("\"{name}\""))))
         .part("check_ip", &check_ip);
+    if !spoofers.is_empty() {
+        let names = spoofers.iter().flat_map(|tap| tap.names()).map(|name| format!("\"{name}\""));
+        table = table
+            .collection("set", "spoofers", "ifname", names)
+            .part("spoofed", &spoofed(more.gateways))
+            .part("to_gateway", &to_gateway);
+    }
     if let Some((second, from_lab, fenced)) = more.second {
         table = table
             .collection(

@@ -41,6 +41,7 @@ pub(super) fn plan(record: &EnvironmentRecord, lab: &LabConfig) -> Option<Second
         owner: machine_uid(identity.slot),
         mac: identity.outside.mac,
         address: identity.outside.address,
+        may_spoof: false,
     });
     let leases = outsiders().map(|(_, i)| LeasePlan {
         mac: i.outside.mac,
