@@ -74,7 +74,7 @@ fn attempts_pass_as_the_rules_say() {
         for space in [app, db, world] {
             echo(space, &[80, 81], &[53]);
         }
-        for n in 0..table.len() {
+        for (n, (network, own, expected)) in table.iter().enumerate() {
             let plan = set(&host, &record(n)).await;
             let seen = [
                 tcp_begins(app, at("192.168.23.2:80")),
@@ -90,8 +90,7 @@ fn attempts_pass_as_the_rules_say() {
                 tcp_begins(&outsider, at("10.86.0.3:80")),
                 db.pings("192.168.23.254"),
             ];
-            // The sixth column of a rule for all about app itself is app's own.
-            assert_eq!(seen, table[n].2, "{:?} and, for db, {:?}", table[n].0, table[n].1);
+            assert_eq!(seen, *expected, "{network:?} and, for db, {own:?}");
             assert_eq!(n > 0, plan.has_acl);
         }
         // The last one is taken away again: nothing of it is left.

@@ -16,7 +16,7 @@ pub(crate) async fn run(session: &Session, arguments: args::Acl) -> Result<(), F
         client.acl(environment).await?
     };
     for warning in &state.warnings {
-        session.output.message(&format!("warning: {}", warning.message));
+        session.output.message(format!("warning: {}", warning.message));
     }
     if session.output.json {
         return session.output.json(&state);
