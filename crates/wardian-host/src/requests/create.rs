@@ -192,6 +192,8 @@ fn environment(
         identities: allocation.identities,
         fence: spec.isolation.fence,
         gateway: spec.isolation.gateway.clone(),
+        // Nor is a clone of one that is: it would overlap it.
+        joined: Vec::new(),
         exposed: allocation.exposed,
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.

@@ -10,6 +10,7 @@ mod gateway;
 mod guest;
 pub(crate) mod images;
 mod intent;
+mod join;
 mod place;
 mod read;
 mod snapshot;
