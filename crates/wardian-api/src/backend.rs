@@ -211,6 +211,20 @@ pub trait Backend: Send + Sync + 'static {
     /// How many packets machines were not allowed to hear and to say.
     async fn acl_counters(&self, name: &EnvironmentName) -> Result<Vec<Denied>, Refusal>;
 
+    /// Joins the routing domains of two environments; in effect when this returns.
+    async fn join_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal>;
+
+    /// Takes that back.
+    async fn part_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal>;
+
     /// How many packets an environment's network has dropped or answered by a reset, by reason.
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal>;
 

@@ -11,7 +11,7 @@ use wardian_api::{
         AclRequest, AclState, AddressList, CheckResult, CloneRequest, CloneResult, Conflicts, ConsoleTail, DaemonInfo,
         EnvironmentDetail, EnvironmentList, EnvironmentSummary, Event, ExecRequest, ExecResult, Expiry, ExpiryRequest,
         ExposeRequest, Exposure, Fence, FenceRequest, FenceState, GatewayRequest, GatewayState, HostList, HostReport,
-        HostSummary, Image, ImageList, ImportProgress, ImportRequest, JoinReport, NetworkState, Operation,
+        HostSummary, Image, ImageList, ImportProgress, ImportRequest, JoinReport, JoinState, NetworkState, Operation,
         OperationList, Placement, RestoreRequest, SnapshotList, SnapshotRequest, UnexposeQuery, UpAccepted, UpRequest,
         percent::encode,
     },
@@ -254,6 +254,24 @@ impl Client {
     /// See [`ClientError`].
     pub async fn set_gateway(&self, name: &str, gateway: String) -> Result<GatewayState, ClientError> {
         self.transport.ask(Method::PUT, &environment(name, "/gateway"), Some(&GatewayRequest { gateway })).await
+    }
+
+    /// Joins the routing domains of two environments; in effect when this returns.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn join_environments(&self, name: &str, other: &str) -> Result<JoinState, ClientError> {
+        let path = environment(name, &format!("/joined/{}", encode(other)));
+        self.transport.ask(Method::PUT, &path, NOTHING).await
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn part_environments(&self, name: &str, other: &str) -> Result<JoinState, ClientError> {
+        let path = environment(name, &format!("/joined/{}", encode(other)));
+        self.transport.ask(Method::DELETE, &path, NOTHING).await
     }
 
     /// Changes when an environment is removed by itself: so many milliseconds from now, or never.

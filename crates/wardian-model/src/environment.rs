@@ -11,6 +11,7 @@ use crate::{
     claim::Claimed,
     id::{CutId, EnvironmentId, OperationId, SnapshotId},
     identity::{InsideIdentity, OutsideIdentity},
+    join::Joined,
     mac::MacAddress,
     machine::MachineRecord,
     name::{EnvironmentName, HostName, MachineName, SnapshotName},
@@ -19,7 +20,7 @@ use crate::{
     vsid::Vsid,
 };
 
-/// An environment. Requests change `desired`, `fence`, `gateway`, `acl` and `exposed`; its controller changes `phase`.
+/// An environment. Requests change `desired`, `fence`, `gateway`, `acl`, `joined` and `exposed`; its controller changes `phase`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRecord {
@@ -52,6 +53,9 @@ pub struct EnvironmentRecord {
     /// What its machines may say to whom, and be told by whom, now.
     #[serde(default, skip_serializing_if = "Acl::is_empty")]
     pub acl: Acl,
+    /// The environments whose routing domains are joined with its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Joined>,
     /// The ports that lead inside.
     #[serde(default)]
     pub exposed: Vec<Exposure>,

@@ -2,7 +2,7 @@
 //!
 //! * [`name`], [`id`], [`mac`], [`vsid`], [`size`], [`bandwidth`], [`span`]: the small values everything is made of;
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
-//! * [`identity`]: what is kept in every clone, and what is unique per instance;
+//! * [`identity`]: what is kept in every clone, and what is unique per instance; [`join`]: who is joined with whom;
 //! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
 //! * [`cluster`]: those of several hosts that share one; [`encapsulation`]: how frames travel between them;
 //! * [`record`]: what makes a type a record, and where it is kept.
@@ -19,6 +19,7 @@ pub mod host;
 pub mod id;
 pub mod identity;
 pub mod image;
+pub mod join;
 pub mod mac;
 pub mod machine;
 pub mod memory;

@@ -10,6 +10,7 @@ use wardian_plan::network::{EdgePlan, NetworkPlan, TransitPlan, UplinkPlan};
 use crate::{
     acl,
     error::NetworkError,
+    joins,
     kernel::{
         message::{Link, LinkChange, MAIN_TABLE, Route},
         namespace::{self, Namespace},
@@ -81,6 +82,8 @@ pub struct Observed {
     pub bridge: bool,
     /// Both ends of the edge, of the uplink, and of the way to the edge, where there are such: up and belonging to one another.
     pub edge: bool,
+    /// The links to all joined environments that are there themselves.
+    pub joins: bool,
     /// The rules of the plan, unchanged since this process loaded them.
     pub rules: bool,
     /// The plan's taps that exist now: those of machines that run, and of their successors.
@@ -91,7 +94,7 @@ impl Observed {
     /// Whether the network is as it shall be; taps come and go with machines.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.namespace && self.bridge && self.edge && self.rules
+        self.namespace && self.bridge && self.edge && self.joins && self.rules
     }
 }
 
@@ -195,6 +198,7 @@ pub(crate) fn ensure(
     set_detour(plan, &mut inside.netlink, bridges.first().copied(), &mut changes)
         .map_err(NetworkError::kernel(format!("set the way by the gateway of environment {}", plan.environment)))?;
     taps::pin_all(plan, &mut inside.netlink, &mut changes)?;
+    joins::ensure(plan, path, &mut inside.netlink, &mut changes)?;
 
     let loaded = nft::Loaded::now(&plan.nftables, &inside.netfilter)
         .map_err(NetworkError::kernel("ask for the generation of rules"))?;
@@ -513,6 +517,7 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
             .map(|bridge| &bridge.name)
             .chain(plan.second.iter().map(|s| &s.bridge))
             .all(|name| find(name).is_some_and(|l| l.up && l.is_bridge)),
+        joins: joins::are_there(plan, path, &all)?,
         edge: pairs.iter().all(|(outer, inner, ports)| match (outer, find(inner)) {
             (Some(outer), Some(inner)) => {
                 let are_ports = (outer.master.is_some(), inner.master.is_some());

@@ -8,6 +8,7 @@
 //! * `lab`, `environment`: comparing and changing;
 //! * `taps`: the machines' ports of the switch; `hand_over`: from one to its successor's; `counters`: what was dropped;
 //! * `acl`: what machines may not say or hear any more, and how often they tried;
+//! * `joins`: the links between environments that are joined;
 //! * [`filter`]: the switches' way to other hosts, in eBPF;
 //! * [`underlay`]: what a host of a cluster has towards the others, by that filter;
 //! * [`services`]: the DHCP and DNS servers of an environment, and the DNS server of the lab network, in the daemon;
@@ -23,6 +24,7 @@ mod environment;
 mod error;
 pub mod filter;
 mod hand_over;
+mod joins;
 mod kernel;
 mod lab;
 mod network;

@@ -4,6 +4,7 @@
 //! * [`allocate`]: which identities a new environment gets;
 //! * [`network`]: what the kernel shall look like for an environment, and the nftables text;
 //! * [`fabric`]: what the filter of a host shall know of the virtual subnets that span hosts;
+//! * [`join`]: whether two environments can be in one routing domain;
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
@@ -16,6 +17,7 @@ pub mod conflicts;
 pub mod customize;
 pub mod disks;
 pub mod fabric;
+pub mod join;
 pub mod lifecycle;
 pub mod network;
 pub mod placement;

@@ -154,6 +154,22 @@ impl Backend for HostBackend {
         self.host.acl_counters(name).await
     }
 
+    async fn join_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal> {
+        self.host.join(name, other).await
+    }
+
+    async fn part_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal> {
+        self.host.part(name, other).await
+    }
+
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {
         self.host.fence_counters(name).await
     }

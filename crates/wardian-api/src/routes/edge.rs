@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     backend::Extras,
-    wire::{ErrorBody, Expiry, ExpiryRequest, Exposure, FenceRequest, FenceState, GatewayRequest, GatewayState},
+    wire::{
+        ErrorBody, Expiry, ExpiryRequest, Exposure, FenceRequest, FenceState, GatewayRequest, GatewayState, JoinState,
+    },
 };
 
 /// The longest name of an owner, in characters.
@@ -80,6 +82,38 @@ pub(super) async fn set_gateway(
 
 fn gateway_of(record: &EnvironmentRecord) -> GatewayState {
     GatewayState { environment: record.name.to_string(), gateway: record.gateway.to_string() }
+}
+
+/// Join the routing domains of two environments
+///
+/// Their machines reach each other by their inside addresses, whatever their fences; names stay each one's own. In effect when
+/// the answer comes.
+#[utoipa::path(put, path = "/v1/environments/{environment}/joined/{other}", tag = "environments",
+    params(("environment" = String, Path, description = "Its name"), ("other" = String, Path, description = "The other's name")),
+    responses((status = 200, body = JoinState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn join_environments(
+    State(app): Shared,
+    Named((name, other)): Named<(EnvironmentName, EnvironmentName)>,
+) -> Result<Json<JoinState>, Failure> {
+    Ok(Json(joined(&app.backend.join_environments(&name, &other).await?)))
+}
+
+/// Part the routing domains of two environments
+///
+/// In effect when the answer comes.
+#[utoipa::path(delete, path = "/v1/environments/{environment}/joined/{other}", tag = "environments",
+    params(("environment" = String, Path, description = "Its name"), ("other" = String, Path, description = "The other's name")),
+    responses((status = 200, body = JoinState), (status = "default", description = "Refused", body = ErrorBody)))]
+pub(super) async fn part_environments(
+    State(app): Shared,
+    Named((name, other)): Named<(EnvironmentName, EnvironmentName)>,
+) -> Result<Json<JoinState>, Failure> {
+    Ok(Json(joined(&app.backend.part_environments(&name, &other).await?)))
+}
+
+fn joined(record: &EnvironmentRecord) -> JoinState {
+    let joined = record.joined.iter().map(|joined| joined.name.to_string()).collect();
+    JoinState { environment: record.name.to_string(), joined }
 }
 
 /// Change when an environment is removed by itself

@@ -88,6 +88,7 @@ fn documented() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(edge::fence, edge::set_fence))
         .routes(routes!(acl::acl, acl::set_acl))
         .routes(routes!(edge::gateway, edge::set_gateway))
+        .routes(routes!(edge::join_environments, edge::part_environments))
         .routes(routes!(edge::set_expiry, edge::remove_expiry))
         .routes(routes!(snapshots::list_snapshots, snapshots::take_snapshot))
         .routes(routes!(snapshots::remove_snapshot))

@@ -70,6 +70,9 @@ pub struct EnvironmentDetail {
     pub subnets: Vec<InsideSubnet>,
     /// The domain of the machines' full names.
     pub domain: String,
+    /// The environments it is joined with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<String>,
     /// The gateway inside: the last host address of the subnet.
     pub gateway: String,
     /// How its inside meets the lab network: `two-way-nat`, `dual-interface`, or `none`: not isolated.
@@ -321,6 +324,7 @@ impl EnvironmentDetail {
             machines: MachineDetail::all(record, machines),
             subnet: record.spec.network.subnets.first().net.to_string(),
             subnets: InsideSubnet::all(record),
+            joined: record.joined.iter().map(|joined| joined.name.to_string()).collect(),
             domain: record.spec.network.domain.to_string(),
             gateway: record.spec.network.subnets.first().gateway().to_string(),
             mode: record.spec.isolation.mode.to_string(),

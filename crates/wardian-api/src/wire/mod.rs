@@ -45,6 +45,6 @@ pub use network::{Dropped, NetworkState, SubnetKind, SubnetTraffic, Underlay};
 pub use operation::{Operation, OperationKind, OperationList, OperationState, Step, StepState};
 pub use request::{
     CheckResult, CloneRequest, CloneResult, Cloned, Expiry, ExpiryRequest, ExposeRequest, FenceRequest, FenceState,
-    GatewayRequest, GatewayState, RestoreRequest, UnexposeQuery, UpAccepted, UpRequest,
+    GatewayRequest, GatewayState, JoinState, RestoreRequest, UnexposeQuery, UpAccepted, UpRequest,
 };
 pub use snapshot::{Snapshot, SnapshotList, SnapshotPhase, SnapshotPlace, SnapshotRequest};

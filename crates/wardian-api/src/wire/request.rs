@@ -164,6 +164,16 @@ pub struct GatewayState {
     pub gateway: String,
 }
 
+/// With whom an environment is joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct JoinState {
+    /// The environment.
+    pub environment: String,
+    /// The environments whose machines and its own reach each other by their inside addresses.
+    pub joined: Vec<String>,
+}
+
 /// Change when an environment is removed by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -322,6 +322,26 @@ impl Backend for Host {
         Ok(vec![Denied { machine: "web".parse().unwrap(), inward: 3, outward: 0 }])
     }
 
+    async fn join_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal> {
+        let joined = self.environment(other).await?.0.as_joined();
+        self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| record.joined.push(joined));
+        Ok(self.environment(name).await?.0)
+    }
+
+    async fn part_environments(
+        &self,
+        name: &EnvironmentName,
+        other: &EnvironmentName,
+    ) -> Result<EnvironmentRecord, Refusal> {
+        let parted = |record: &mut EnvironmentRecord| record.joined.retain(|joined| joined.name != *other);
+        self.0.state().environments.entry(name.clone()).and_modify(|(record, _)| parted(record));
+        Ok(self.environment(name).await?.0)
+    }
+
     async fn fence_counters(&self, name: &EnvironmentName) -> Result<Vec<(&'static str, u64)>, Refusal> {
         self.environment(name).await?;
         Ok(vec![("fence_in", 12), ("forged_mac", 0)])

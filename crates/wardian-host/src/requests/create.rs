@@ -193,6 +193,8 @@ fn environment(
         fence: spec.isolation.fence,
         gateway: spec.isolation.gateway.clone(),
         acl: Acl::of(spec),
+        // Nor is a clone of one that is: it would overlap it.
+        joined: Vec::new(),
         exposed: allocation.exposed,
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.

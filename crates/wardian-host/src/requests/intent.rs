@@ -10,6 +10,7 @@ use wardian_model::{
 };
 use wardian_store::{Outcome, Transaction};
 
+use super::join;
 use crate::{
     Host, Refusal, fault,
     records::{At, REMEMBERED},
@@ -119,7 +120,12 @@ impl Host {
             };
             change(&mut record);
             record.operation = Some(operation.id);
-            let mut transaction = Transaction::new()
+            let mut transaction = Transaction::new();
+            if record.desired == Desired::Removed {
+                transaction = join::parted_from(transaction, &self.shared.records, &record).await?;
+                record.joined.clear();
+            }
+            let mut transaction = transaction
                 .unchanged(record.key(), revision)
                 .put_json(record.key(), &record)?
                 .put_json(operation.key(), &operation)?;

@@ -11,6 +11,7 @@ mod gateway;
 mod guest;
 pub(crate) mod images;
 mod intent;
+mod join;
 mod place;
 mod read;
 mod snapshot;

@@ -47,9 +47,9 @@ impl Services {
         let (sender, plan) = watch::channel(Arc::new(plan.clone()));
         let mut tasks = JoinSet::new();
         dhcp::spawn(&mut tasks, dhcp, plan.clone()).map_err(failed("DHCP"))?;
+        let common = dns::Common::new(plan, dns::Upstream::new(daemon.clone(), resolv_conf));
         for (at, sockets) in dns {
-            let upstream = dns::Upstream::new(daemon.clone(), resolv_conf.clone());
-            dns::spawn(&mut tasks, (at, sockets), plan.clone(), upstream).map_err(failed("DNS"))?;
+            dns::spawn(&mut tasks, at, sockets, common.clone()).map_err(failed("DNS"))?;
         }
         Ok(Self { plan: sender, tasks })
     }

@@ -13,7 +13,7 @@ pub(super) fn tables(record: &EnvironmentRecord, taps: &[TapPlan], ports: &[Stri
     let (switches, subnets) = (inside::switches(record), inside::subnets(record));
     let mut untracked = Vec::from(rules![format!("iifname {switches} ip daddr != {subnets} notrack")]);
     untracked.extend(inside::untracked(record));
-    let mut forward: Vec<String> = inside::routed(record).into_iter().collect();
+    let mut forward = inside::routed(record);
     forward.extend(rules![
         format!("iifname {switches} oifname \"{TRANSIT}\" ip saddr @private accept"),
         format!(

@@ -18,7 +18,7 @@
 //!   Such a packet comes in with the gateway as its source, and its answers carry a mark that a routing rule sends to
 //!   the edge; without it they would be looked for inside.
 //!
-//! * Between the environment's own subnets everything passes, whatever the fence: no more is known of it than of what a switch
+//! * Between the environment's own subnets, and with environments it is joined with, everything passes, whatever the fence: no more is known of it than of what a switch
 //!   hands on (`inside`).
 //!
 //! Whatever is dropped is counted under its reason.
@@ -119,16 +119,16 @@ pub(super) fn table(record: &EnvironmentRecord) -> String {
 
 /// What the machines behind another one send outwards goes to that one, by a route of its own.
 fn detour(table: Table, record: &EnvironmentRecord) -> Table {
-    let (switches, subnets) = (inside::switches(record), inside::subnets(record));
-    let outwards = format!("ip daddr != {subnets} ip daddr != @public fib daddr type unicast");
-    let mut rules: Vec<String> = inside::untracked(record).into_iter().collect();
+    let (switches, known) = (inside::switches(record), inside::known(record));
+    let outwards = format!("ip daddr != {known} ip daddr != @public fib daddr type unicast");
+    let mut rules = inside::untracked(record);
     rules.push(format!("iifname {switches} ip saddr @behind {outwards} meta mark set {DETOUR:#x} notrack"));
     table.chain("detour", "filter hook prerouting priority raw; policy accept", &rules)
 }
 
 /// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this way.
 fn translation(table: Table, record: &EnvironmentRecord) -> Table {
-    let (switches, subnets) = (inside::switches(record), inside::subnets(record));
+    let (switches, known) = (inside::switches(record), inside::known(record));
     let both = format!("iifname {}", inside::edge_and_switches(record));
     let shared = format!("{both} ip daddr @shared");
     let mut outward = Vec::from(rules![format!("oifname \"{EDGE}\" snat ip to ip saddr map @public_of")]);
@@ -143,7 +143,7 @@ fn translation(table: Table, record: &EnvironmentRecord) -> Table {
             "overlap",
             "filter hook prerouting priority mangle; policy accept",
             &rules![
-                format!("iifname \"{EDGE}\" ct state new ip saddr {subnets} ct mark set {OUTWARD:#x}"),
+                format!("iifname \"{EDGE}\" ct state new ip saddr {known} ct mark set {OUTWARD:#x}"),
                 format!("iifname {switches} ct mark {OUTWARD:#x} meta mark set {OUTWARD:#x}"),
             ],
         )
@@ -166,7 +166,7 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
     let inward = format!("iifname \"{EDGE}\" oifname {switches}");
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
 
-    let mut rules: Vec<String> = inside::routed(record).into_iter().collect();
+    let mut rules = inside::routed(record);
     for (name, identity) in record.identities.iter().filter(|(name, _)| !record.spec.may_have_outside(name)) {
         let address = identity.inside.address;
         rules.push(format!("ip saddr {address} counter name fence_out drop comment \"{name} has no outside\""));

@@ -111,6 +111,7 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
         uplink,
         dhcp,
         more,
+        joins: inside::joins(record, lab.mtu),
         dns,
         edge: home.then(|| EdgePlan {
             outer: format!("we{}", record.edge.slot),

@@ -1,13 +1,47 @@
-//! What rules and links call the inside: the switches of an environment's subnets, their addresses and gateways.
+//! What rules and links call the inside: the switches of an environment's subnets, their addresses and gateways, and the links to
+//! environments it is joined with.
 //!
 //! The first subnet's have the names that they had when there was one, and rules about one name it without braces: so the rules of
 //! an environment with one subnet are what they always were.
 
-use std::fmt::Display;
+use std::{fmt::Display, net::Ipv4Addr};
 
-use wardian_model::{environment::EnvironmentRecord, spec::Subnet};
+use wardian_model::{environment::EnvironmentRecord, join::Joined, spec::Subnet};
 
-use super::environment::{BRIDGE, EDGE, UPLINK};
+use super::{
+    GATEWAY_MAC, JoinPlan,
+    environment::{BRIDGE, EDGE, UPLINK},
+};
+
+/// What links to other environments are called, before the slot of the other's edge.
+pub const JOIN: &str = "join";
+
+fn link(joined: &Joined) -> String {
+    format!("{JOIN}{}", joined.slot)
+}
+
+/// The link to each environment that `record` is joined with.
+pub(super) fn joins(record: &EnvironmentRecord, mtu: u16) -> Vec<JoinPlan> {
+    let own = record.as_joined();
+    let join = |joined: &Joined| JoinPlan {
+        other: joined.id,
+        inner: link(joined),
+        outer: link(&own),
+        mac: GATEWAY_MAC,
+        mtu,
+        next: hop(joined.slot),
+        back: hop(own.slot),
+        theirs: joined.subnets.clone(),
+        ours: own.subnets.clone(),
+    };
+    record.joined.iter().map(join).collect()
+}
+
+/// The next hop to the environment whose edge has that slot: link-local, so that it is no machine's (RFC 3927).
+const fn hop(slot: u16) -> Ipv4Addr {
+    let [high, low] = slot.to_be_bytes();
+    Ipv4Addr::new(169, 254, high, low)
+}
 
 /// The name of a subnet's switch.
 pub(super) fn switch(subnet: &Subnet<'_>) -> String {
@@ -66,15 +100,37 @@ pub(super) fn gateways(record: &EnvironmentRecord) -> String {
     any(record.spec.network.subnets.iter().map(|subnet| subnet.gateway()))
 }
 
-/// Rules that must see packets between the subnets before connection tracking does. A clone goes on with connections between its
-/// machines, of which its own namespace knows nothing: what is routed is no more looked at than what is switched.
-pub(super) fn untracked(record: &EnvironmentRecord) -> Option<String> {
-    let several = record.spec.network.subnets.are_several();
-    several.then(|| format!("iifname {} ip daddr @private notrack", switches(record)))
+/// The subnets, and those of environments it is joined with.
+pub(super) fn known(record: &EnvironmentRecord) -> String {
+    let own = record.spec.network.subnets.iter().map(|subnet| subnet.net.trunc());
+    any(own.chain(record.joined.iter().flat_map(|joined| joined.subnets.iter().copied())))
 }
 
-/// Rules by which it passes, before any fence is asked.
-pub(super) fn routed(record: &EnvironmentRecord) -> Option<String> {
+/// Rules that must see packets between the subnets, and to and from joined environments, before connection tracking does. A clone
+/// goes on with connections between its machines, of which its own namespace knows nothing: what is routed inside is no more looked
+/// at than what is switched.
+pub(super) fn untracked(record: &EnvironmentRecord) -> Vec<String> {
     let (several, switches) = (record.spec.network.subnets.are_several(), switches(record));
-    several.then(|| format!("iifname {switches} oifname {switches} ip saddr @private ip daddr @private accept"))
+    let own = several.then(|| format!("iifname {switches} ip daddr @private notrack"));
+    let joined = record.joined.iter().flat_map(|joined| {
+        let (link, theirs) = (link(joined), any(&joined.subnets));
+        [format!("iifname {switches} ip daddr {theirs} notrack"), format!("iifname \"{link}\" notrack")]
+    });
+    own.into_iter().chain(joined).collect()
+}
+
+/// Rules by which it passes, before any fence is asked. By a link come the machines of the environment behind it and nobody else,
+/// and they reach machines alone.
+pub(super) fn routed(record: &EnvironmentRecord) -> Vec<String> {
+    let (several, switches) = (record.spec.network.subnets.are_several(), switches(record));
+    let own =
+        several.then(|| format!("iifname {switches} oifname {switches} ip saddr @private ip daddr @private accept"));
+    let joined = record.joined.iter().flat_map(|joined| {
+        let (link, theirs) = (link(joined), any(&joined.subnets));
+        [
+            format!("iifname {switches} oifname \"{link}\" ip saddr @private ip daddr {theirs} accept"),
+            format!("iifname \"{link}\" oifname {switches} ip saddr {theirs} ip daddr @private accept"),
+        ]
+    });
+    own.into_iter().chain(joined).collect()
 }

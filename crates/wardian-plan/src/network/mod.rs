@@ -31,6 +31,7 @@ mod text;
 
 pub use acl::{ACL_TABLE, PROBE_MARK};
 pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab, part};
+pub use inside::JOIN;
 pub use lab::{LabConfig, lab, lab_mac};
 pub use pins::PARKED_GROUP;
 
@@ -88,6 +89,9 @@ pub struct NetworkPlan {
     /// The further subnets, between all of which the namespace routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<SubnetPlan>,
+    /// The links to environments it is joined with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<JoinPlan>,
     /// What its DNS server says.
     pub dns: DnsPlan,
     /// The second interfaces of its machines, where they have some.
@@ -113,6 +117,29 @@ pub struct SubnetPlan {
     pub uplink: Option<UplinkPlan>,
     /// What the DHCP server says on its switch.
     pub dhcp: DhcpPlan,
+}
+
+/// A link to an environment it is joined with: a pair of virtual interfaces, one end in the namespace of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JoinPlan {
+    /// The other environment; names its namespace.
+    pub other: EnvironmentId,
+    /// The end in this one's namespace.
+    pub inner: String,
+    /// The end in the other's.
+    pub outer: String,
+    /// The hardware address of both ends: the gateway's, which it is on either side.
+    pub mac: MacAddress,
+    /// In bytes.
+    pub mtu: u16,
+    /// The next hop on the way there. Nobody has it: its hardware address is not asked for.
+    pub next: Ipv4Addr,
+    /// The same on the way back.
+    pub back: Ipv4Addr,
+    /// The other's subnets.
+    pub theirs: Vec<Ipv4Net>,
+    /// This one's.
+    pub ours: Vec<Ipv4Net>,
 }
 
 /// The switch of a subnet, in the environment's namespace.

@@ -17,6 +17,7 @@ use wardian_model::{
 
 use super::*;
 
+mod joins;
 mod subnets;
 
 /// A record with `machines` of (inside address, public address, slot), and exposures of (machine, protocol, port, at).

@@ -15,7 +15,7 @@ use wardian_model::{
 };
 
 use super::target::{CloneSource, ExpiryTime, HostAddress, SnapshotTarget, clone_count, expiry};
-pub(crate) use edge::{Acl, Addresses, Expose, Fence, Gateway};
+pub(crate) use edge::{Acl, Addresses, Expose, Fence, Gateway, Join, Part};
 pub(crate) use guest::{Console, Copy, Exec};
 
 use crate::config::{Accelerator, LabPrefix, Zone};
@@ -121,6 +121,10 @@ pub(crate) enum Command {
     Acl(Acl),
     /// Say or change through whom an environment's machines reach the outside
     Gateway(Gateway),
+    /// Join two environments: their machines reach each other by their inside addresses
+    Join(Join),
+    /// Part two environments that were joined
+    Part(Part),
     /// Let the outside reach a port of a machine
     Expose(Expose),
     /// Run a command in a machine, through its guest agent

@@ -105,6 +105,7 @@ pub(crate) fn detail() -> EnvironmentDetail {
         machines: vec![web, db],
         subnet: "192.168.23.0/24".into(),
         subnets: Vec::new(),
+        joined: Vec::new(),
         domain: "lab.contoso.com".into(),
         gateway: "192.168.23.254".into(),
         mode: "two-way-nat".into(),

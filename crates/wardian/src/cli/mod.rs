@@ -27,6 +27,7 @@ mod gateway;
 mod generate;
 mod host;
 mod image;
+mod join;
 mod ls;
 mod net;
 mod output;
@@ -123,6 +124,8 @@ async fn ask(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Acl(arguments) => acl::run(session, arguments).await,
         Command::Gateway(arguments) => gateway::run(session, arguments).await,
         Command::Addresses(arguments) => addresses::run(session, arguments).await,
+        Command::Join(arguments) => join::run(session, arguments).await,
+        Command::Part(arguments) => join::part(session, arguments).await,
         Command::Expose(arguments) => expose::run(session, arguments).await,
         Command::Exec(arguments) => exec::run(session, arguments).await,
         Command::Console(arguments) => console::run(session, arguments).await,

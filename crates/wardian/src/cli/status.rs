@@ -157,6 +157,9 @@ fn environment_text(detail: &EnvironmentDetail, now: Timestamp, style: Style) ->
         let _ = write!(text, ", {} old", age(seconds));
     }
     let _ = writeln!(text, "\ninside: {}", inside(detail));
+    if !detail.joined.is_empty() {
+        let _ = writeln!(text, "joined with: {}", detail.joined.join(", "));
+    }
     if let Some(dropped) = dropped(&detail.fence_counters) {
         let _ = writeln!(text, "fence: {dropped}");
     }

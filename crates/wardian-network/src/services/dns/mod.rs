@@ -32,22 +32,32 @@ const CONNECTIONS: usize = 32;
 /// A connection that says nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// What the servers at all gateways of an environment have in common.
+#[derive(Clone)]
+pub(super) struct Common {
+    plan: watch::Receiver<Arc<NetworkPlan>>,
+    upstream: Upstream,
+    waiting: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+impl Common {
+    pub(super) fn new(plan: watch::Receiver<Arc<NetworkPlan>>, upstream: Upstream) -> Self {
+        let (waiting, connections) = (Semaphore::new(WAITING), Semaphore::new(CONNECTIONS));
+        Self { plan, upstream, waiting: Arc::new(waiting), connections: Arc::new(connections) }
+    }
+}
+
 #[derive(Clone)]
 struct Server {
     /// The gateway it listens at.
     at: Ipv4Addr,
-    plan: watch::Receiver<Arc<NetworkPlan>>,
-    upstream: Upstream,
+    common: Common,
 }
 
 /// Starts the server at one gateway.
-pub(super) fn spawn(
-    tasks: &mut JoinSet<()>,
-    (at, sockets): (Ipv4Addr, Sockets),
-    plan: watch::Receiver<Arc<NetworkPlan>>,
-    upstream: Upstream,
-) -> io::Result<()> {
-    let server = Server { at, plan, upstream };
+pub(super) fn spawn(tasks: &mut JoinSet<()>, at: Ipv4Addr, sockets: Sockets, common: Common) -> io::Result<()> {
+    let server = Server { at, common };
     let (udp, tcp) = sockets.into_tokio()?;
     tasks.spawn(server.clone().datagrams(udp));
     tasks.spawn(server.connections(tcp));
@@ -57,7 +67,6 @@ pub(super) fn spawn(
 impl Server {
     async fn datagrams(self, socket: UdpSocket) {
         let socket = Arc::new(socket);
-        let waiting = Arc::new(Semaphore::new(WAITING));
         // Dropped with this task, and with it all that wait.
         let mut forwarded = JoinSet::new();
         let mut buffer = vec![0; 4096];
@@ -76,8 +85,8 @@ impl Server {
                 // An answer that can't be sent now is as good as lost on the way.
                 Verdict::Answer(answer) => drop(socket.try_send_to(&answer.datagram(), client)),
                 Verdict::Forward(question) => {
-                    let Ok(place) = waiting.clone().try_acquire_owned() else { continue };
-                    let (upstream, socket) = (self.upstream.clone(), socket.clone());
+                    let Ok(place) = self.common.waiting.clone().try_acquire_owned() else { continue };
+                    let (upstream, socket) = (self.common.upstream.clone(), socket.clone());
                     forwarded.spawn(async move {
                         let answer = upstream.ask(&question, Transport::Datagram).await;
                         let answer = answer.unwrap_or_else(|| question.failure().datagram());
@@ -90,12 +99,11 @@ impl Server {
     }
 
     async fn connections(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut open = JoinSet::new();
         loop {
             while open.try_join_next().is_some() {}
             // Waits for a free place: further connections stay in the kernel's queue.
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = self.common.connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let server = self.clone();
@@ -121,7 +129,7 @@ impl Server {
                 Verdict::Ignore => return Ok(()),
                 Verdict::Answer(answer) => answer.stream(),
                 Verdict::Forward(question) => {
-                    let answer = self.upstream.ask(&question, Transport::Stream).await;
+                    let answer = self.common.upstream.ask(&question, Transport::Stream).await;
                     answer.unwrap_or_else(|| question.failure().stream())
                 }
             };
@@ -130,7 +138,7 @@ impl Server {
     }
 
     fn judge(&self, bytes: &[u8]) -> Verdict {
-        zone::judge(&self.plan.borrow().dns, self.at, bytes)
+        zone::judge(&self.common.plan.borrow().dns, self.at, bytes)
     }
 }
 

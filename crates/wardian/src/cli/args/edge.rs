@@ -97,6 +97,37 @@ pub(crate) struct Gateway {
     pub(crate) by: Option<wardian_model::spec::Gateway>,
 }
 
+/// `join`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Their machines reach each other by their inside addresses, whatever the fences of the two. Names stay each one's own.
+Their subnets must not overlap, and both are on the same host. A clone of either is joined with nobody.
+
+Example:
+  wardian join shop warehouse")]
+pub(crate) struct Join {
+    /// An environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// The other one
+    #[arg(value_name = "OTHER")]
+    pub(crate) other: EnvironmentName,
+}
+
+/// `part`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  wardian part shop warehouse")]
+pub(crate) struct Part {
+    /// An environment
+    #[arg(value_name = "ENV")]
+    pub(crate) environment: EnvironmentName,
+    /// The other one
+    #[arg(value_name = "OTHER")]
+    pub(crate) other: EnvironmentName,
+}
+
 /// `addresses`.
 #[derive(Debug, Args)]
 pub(crate) struct Addresses {

@@ -1,0 +1,42 @@
+//! Environments whose routing domains are joined: their machines reach one another by their inside addresses.
+
+use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName};
+
+/// Another environment, with what is needed of it to route there. It has the same of this one, for both are written in one
+/// transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Joined {
+    /// It.
+    pub id: EnvironmentId,
+    /// Its name.
+    pub name: EnvironmentName,
+    /// The slot of its edge; the link to it is called by that.
+    pub slot: u16,
+    /// Its subnets.
+    #[schemars(with = "Vec<String>")]
+    pub subnets: Vec<Ipv4Net>,
+}
+
+impl EnvironmentRecord {
+    /// What another environment has to know of it to be joined with it.
+    #[must_use]
+    pub fn as_joined(&self) -> Joined {
+        Joined {
+            id: self.id,
+            name: self.name.clone(),
+            slot: self.edge.slot,
+            subnets: self.spec.network.subnets.iter().map(|subnet| subnet.net.trunc()).collect(),
+        }
+    }
+
+    /// Whether it is joined with that one.
+    #[must_use]
+    pub fn is_joined_with(&self, other: EnvironmentId) -> bool {
+        self.joined.iter().any(|joined| joined.id == other)
+    }
+}
