@@ -18,8 +18,8 @@
 //!   Such a packet comes in with the gateway as its source, and its answers carry a mark that a routing rule sends to
 //!   the edge; without it they would be looked for inside.
 //!
-//! * Between the environment's own subnets, and with environments it is joined with, everything passes, whatever the fence: no more is known of it than of what a switch
-//!   hands on (`inside`).
+//! * Between the environment's own subnets, and with environments it is joined with, everything passes, whatever the fence: no
+//!   more is known of it than of what a switch hands on (`inside`).
 //!
 //! Whatever is dropped is counted under its reason.
 
