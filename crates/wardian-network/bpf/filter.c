@@ -379,9 +379,12 @@ int arrive(struct __sk_buff *skb)
 		struct gre gre;
 		if (bpf_skb_load_bytes(skb, at, &gre, sizeof(gre)))
 			return NOT_OURS;
-		/* Other kinds of GRE tunnels may end at this host too. */
-		if (gre.flags != bpf_htons(GRE_KEY) || gre.protocol != bpf_htons(ETH_P_TEB))
+		/* Other kinds of GRE tunnels may end at this host too. NVGRE has a key, and neither checksum nor sequence number
+		 * nor another version (RFC 7637, section 3.2). */
+		if (!(gre.flags & bpf_htons(GRE_KEY)) || gre.protocol != bpf_htons(ETH_P_TEB))
 			return NOT_OURS;
+		if (gre.flags != bpf_htons(GRE_KEY))
+			return drop(MALFORMED);
 		return unwrap(skb, outer.ip.saddr, bpf_ntohl(gre.key) >> 8, at + sizeof(gre), NVGRE);
 	}
 	struct udp_vxlan both;

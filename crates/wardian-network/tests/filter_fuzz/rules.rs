@@ -223,7 +223,12 @@ impl Rules {
             return Expected::NotOurs;
         }
         let (encapsulation, vsid, start) = match frame[23] {
-            47 if at(frame, 34) == Some([0x20, 0, 0x65, 0x58]) => (Encapsulation::Nvgre, at::<3>(frame, 38), 42),
+            47 if at(frame, 36) == Some([0x65, 0x58]) && frame[34] & 0x20 != 0 => {
+                if at(frame, 34) != Some([0x20, 0]) {
+                    return Expected::Dropped;
+                }
+                (Encapsulation::Nvgre, at::<3>(frame, 38), 42)
+            }
             17 if at(frame, 36) == Some([0x12, 0xb5]) => {
                 if at(frame, 42) != Some([8, 0, 0, 0]) {
                     return Expected::Dropped;
