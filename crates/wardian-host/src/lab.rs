@@ -22,10 +22,10 @@ pub(crate) struct Wanted {
 
 /// The plan the records ask for now, and the revision after which changes matter.
 async fn plan(shared: &Shared) -> wardian_store::Result<(Wanted, Revision)> {
-    let revision = shared.records.store().revision().await?;
-    let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+    let environments = shared.records.readable::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+    let revision = environments.revision;
     // What is being removed is closed first: its records go only when nothing leads to it any more.
-    let stays = environments.into_iter().filter(|e| e.desired != Desired::Removed && shared.is_home(e));
+    let stays = environments.records.into_iter().filter(|e| e.desired != Desired::Removed && shared.is_home(e));
     let exposures: Vec<Exposure> = stays.flat_map(|environment| environment.doors().collect::<Vec<_>>()).collect();
     let plan = network::lab(&shared.config.lab, &exposures);
     Ok((Wanted { plan, exposures }, revision))

@@ -21,7 +21,7 @@ use wardian_model::{
     operation::OperationRecord,
     record::Record,
 };
-use wardian_store::{Error, Outcome, Result, Revision, Store, Transaction, typed};
+use wardian_store::{Entry, Error, Outcome, Result, Revision, Store, Transaction, typed};
 
 /// How long an operation that is over and done with can still be looked up by who followed it.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
@@ -43,6 +43,23 @@ pub struct At<R> {
     pub record: R,
     /// When it was last written.
     pub revision: Revision,
+}
+
+/// What could be read of a listing.
+#[derive(Debug)]
+pub(crate) struct Readable<R> {
+    /// The records, in the order of their keys.
+    pub(crate) records: Vec<R>,
+    /// The store's revision when they were read.
+    pub(crate) revision: Revision,
+}
+
+/// A record, if it can be read; else that is told in the log.
+pub(crate) fn read_or_tell<R: Record>(entry: &Entry) -> Option<R> {
+    let told = |error: &Error| {
+        tracing::error!(error = %crate::refusal::problem(error), "a record can't be read, and is left out");
+    };
+    entry.decode().inspect_err(told).ok()
 }
 
 impl Records {
@@ -77,6 +94,17 @@ impl Records {
     /// As [`Records::get`].
     pub async fn list<R: Record>(&self, prefix: &str) -> Result<Vec<R>> {
         Ok(typed::list_as::<R>(&*self.store, prefix).await?.entries.into_iter().map(|e| e.value).collect())
+    }
+
+    /// Those of the records below `prefix` that can be read: for whoever can do what the others want without them. The
+    /// others are told of in the log. Never for looking what nobody needs any more.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub(crate) async fn readable<R: Record>(&self, prefix: &str) -> Result<Readable<R>> {
+        let listing = self.store.list(prefix).await?;
+        let records = listing.entries.iter().filter_map(read_or_tell).collect();
+        Ok(Readable { records, revision: listing.revision })
     }
 
     /// An environment.
@@ -166,10 +194,11 @@ impl Records {
         }
     }
 
-    /// Other hosts write events too.
+    /// Other hosts write events too. Keys tell, also of one that can't be read.
     async fn count_events(&self) -> Result<()> {
-        let events = typed::list_as::<EventRecord>(&*self.store, EventRecord::PREFIX).await?;
-        let next = events.entries.last().map_or(1, |last| last.value.sequence + 1);
+        let events = self.store.list(EventRecord::PREFIX).await?;
+        let number = |key: &str| key.strip_prefix(EventRecord::PREFIX)?.parse::<u64>().ok();
+        let next = events.entries.last().and_then(|last| number(&last.key)).map_or(1, |last| last.saturating_add(1));
         self.next_event.fetch_max(next, Ordering::Relaxed);
         Ok(())
     }
@@ -198,5 +227,43 @@ impl Records {
             }
             self.count_events().await?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wardian_model::cluster::PartRecord;
+    use wardian_store::MemoryStore;
+
+    use super::*;
+
+    fn part(host: &str) -> PartRecord {
+        serde_json::from_value(serde_json::json!({ "environment-id": "00000000000000aa", "host": host })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_hides_no_other_from_who_can_do_without_it() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let [one, two, three] = ["a", "b", "c"].map(part);
+        let put =
+            Transaction::new().put_json(one.key(), &one).and_then(|put| put.put_json(three.key(), &three)).unwrap();
+        let revision = store.commit(put.put(two.key(), "{\"host\":")).await.unwrap().committed().unwrap();
+        let records = Records::open(store).await.unwrap();
+        let readable = records.readable::<PartRecord>(PartRecord::PREFIX).await.unwrap();
+        assert_eq!((readable.records, readable.revision), (vec![one, three], revision));
+        // Who must know all is told which one it is.
+        let error = records.list::<PartRecord>(PartRecord::PREFIX).await.unwrap_err();
+        assert!(error.to_string().ends_with(&two.key()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_read_is_followed_by_others() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let key = format!("{}{:020}", EventRecord::PREFIX, 7);
+        store.commit(Transaction::new().put(key, "[]")).await.unwrap().committed().unwrap();
+        let records = Records::open(store).await.unwrap();
+        records.say(&"store".parse().unwrap(), None, "something").await;
+        let events = records.readable::<EventRecord>(EventRecord::PREFIX).await.unwrap().records;
+        assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [8]);
     }
 }

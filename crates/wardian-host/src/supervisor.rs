@@ -10,10 +10,11 @@ use wardian_model::{
     machine::MachineRecord,
     record::Record,
 };
-use wardian_store::{EventKind, Result, Revision};
+use wardian_store::{EventKind, Result};
 
 use crate::{
     controller::{Controller, settle},
+    records::read_or_tell,
     refusal::problem,
     shared::Shared,
 };
@@ -45,12 +46,10 @@ struct Watched {
 impl Supervisor {
     async fn follow(&mut self) -> Result<()> {
         let store = self.shared.records.store().clone();
-        let revision = store.revision().await?;
-        for environment in self.shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await? {
-            self.see(&environment);
-        }
+        let all = self.shared.records.readable::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+        all.records.iter().for_each(|environment| self.see(environment));
         settle(&self.shared).await;
-        let from = Revision(revision.0 + 1);
+        let from = all.revision.next();
         let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
         let mut cuts = store.watch(CutRecord::PREFIX, from).await?;
         let mut machines = store.watch(MachineRecord::PREFIX, from).await?;
@@ -58,7 +57,7 @@ impl Supervisor {
             tokio::select! {
                 events = environments.next() => for event in events? {
                     match &event.kind {
-                        EventKind::Put(entry) => self.see(&entry.decode()?),
+                        EventKind::Put(entry) => read_or_tell(entry).iter().for_each(|changed| self.see(changed)),
                         // Its own host has looked; on others may lie what was a part of it.
                         EventKind::Delete { .. } if self.shared.config.member.is_some() => {
                             let _ = self.shared.collector.disks();
@@ -68,12 +67,12 @@ impl Supervisor {
                 },
                 events = cuts.next() => for event in events? {
                     if let EventKind::Put(entry) = &event.kind {
-                        self.see_cut(&entry.decode()?);
+                        read_or_tell(entry).iter().for_each(|cut| self.see_cut(cut));
                     }
                 },
                 events = machines.next(), if self.shared.config.member.is_some() => for event in events? {
                     if let EventKind::Put(entry) = &event.kind {
-                        self.see_machine(&entry.decode()?);
+                        read_or_tell(entry).iter().for_each(|machine| self.see_machine(machine));
                     }
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {

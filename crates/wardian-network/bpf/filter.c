@@ -225,6 +225,8 @@ int leave(struct __sk_buff *skb)
 	struct ip_frame *frame = (void *)(long)skb->data;
 	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
 		return drop(MALFORMED);
+	if (frame->ip.version != 4 || frame->ip.ihl < 5)
+		return drop(MALFORMED);
 	__u32 vsid = port->vsid;
 	/* Only machines of this host speak here, each as itself; and the gateway, for what it has routed. */
 	int routed = are_same(frame->ether.h_source, gateway);
@@ -334,9 +336,11 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 	struct port *port = port_of(vsid, IP_REWRITE, &device);
 	if (!port)
 		return TC_ACT_SHOT;
-	/* Who runs here does not come from elsewhere. */
+	/* Who runs here does not come from elsewhere, and who runs elsewhere is not reached here. */
 	if (from->provider == port->here)
 		return drop(FORGED_ADDRESS);
+	if (to->provider != port->here)
+		return drop(UNKNOWN_DESTINATION);
 	struct ethhdr ether = { .h_proto = bpf_htons(ETH_P_IP) };
 	__builtin_memcpy(ether.h_dest, to->mac, ETH_ALEN);
 	if (from->vsid == vsid)
@@ -375,9 +379,12 @@ int arrive(struct __sk_buff *skb)
 		struct gre gre;
 		if (bpf_skb_load_bytes(skb, at, &gre, sizeof(gre)))
 			return NOT_OURS;
-		/* Other kinds of GRE tunnels may end at this host too. */
-		if (gre.flags != bpf_htons(GRE_KEY) || gre.protocol != bpf_htons(ETH_P_TEB))
+		/* Other kinds of GRE tunnels may end at this host too. NVGRE has a key, and neither checksum nor sequence number
+		 * nor another version (RFC 7637, section 3.2). */
+		if (!(gre.flags & bpf_htons(GRE_KEY)) || gre.protocol != bpf_htons(ETH_P_TEB))
 			return NOT_OURS;
+		if (gre.flags != bpf_htons(GRE_KEY))
+			return drop(MALFORMED);
 		return unwrap(skb, outer.ip.saddr, bpf_ntohl(gre.key) >> 8, at + sizeof(gre), NVGRE);
 	}
 	struct udp_vxlan both;

@@ -32,14 +32,17 @@ static __always_inline __u32 transport_checksum(const struct iphdr *ip)
 }
 
 /* An ICMP error quotes the packet it is about, with the addresses that the other side knows. The sum over the error stays the
- * same: what an address adds, the quoted header's own checksum takes away. */
+ * same: what an address adds, the quoted header's own checksum takes away. Less than 0 for one that ends before the quoted
+ * addresses do: what is left of them would go on as it is. */
 static __always_inline int quotes(struct __sk_buff *skb, const struct iphdr *ip, struct iphdr *quoted)
 {
 	__u8 type;
 	const __u32 at = AT_IP + sizeof(*ip);
 	if (ip->protocol != IPPROTO_ICMP || ip->frag_off & bpf_htons(IP_OFFSET) || bpf_skb_load_bytes(skb, at, &type, 1))
 		return 0;
-	return ICMP_ERROR(type) && !bpf_skb_load_bytes(skb, at + 8, quoted, sizeof(*quoted));
+	if (!ICMP_ERROR(type))
+		return 0;
+	return bpf_skb_load_bytes(skb, at + 8, quoted, sizeof(*quoted)) ? -1 : 1;
 }
 
 static __always_inline int exchange_quoted(struct __sk_buff *skb, __u32 field, __be32 old, __be32 new)
@@ -70,7 +73,10 @@ static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 f
 	struct iphdr ip, quoted;
 	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
 		return -1;
-	if (quotes(skb, &ip, &quoted)) {
+	int is_error = quotes(skb, &ip, &quoted);
+	if (is_error < 0)
+		return -1;
+	if (is_error) {
 		__be32 source = way == OUT ? outside_of(domain, quoted.saddr) : inside_of(domain, quoted.saddr);
 		__be32 target = way == OUT ? outside_of(domain, quoted.daddr) : inside_of(domain, quoted.daddr);
 		if (!source || !target ||

@@ -13,7 +13,7 @@ use common::{
 };
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::{Underlay, UnderlayError, filter::Reason};
-use wardian_plan::fabric::Encapsulation;
+use wardian_plan::fabric::{Encapsulation, difference};
 
 /// A busy machine takes its time.
 fn reaches(mut attempt: impl FnMut() -> bool) -> bool {
@@ -155,6 +155,36 @@ fn who_speaks_with_anothers_address_is_dropped_and_counted() {
     }
     first.space.run(&format!("ip link set eth0 address {}", first.mac));
     assert!(reaches(|| first.pings(first.addresses[0], to)));
+}
+
+#[test]
+fn what_changes_is_told_alone_once_all_is_known() {
+    let mut cluster = three(Encapsulation::Nvgre);
+    let before = [0, 1, 2].map(|n| cluster.policy(n));
+    let (from, address) = (cluster.edges[2].addresses[0], cluster.edges[0].addresses[1]);
+    assert!(reaches(|| cluster.edges[2].pings(from, address)));
+    cluster.move_edge(0, 1);
+    let changes = |cluster: &Cluster, n: usize| difference(&before[n], &cluster.policy(n));
+    for n in 0..3 {
+        let changes = changes(&cluster, n);
+        assert_eq!(changes.len(), 3);
+        assert!(wait(cluster.hosts[n].underlay().change(changes)).unwrap());
+    }
+    // Nothing is left to do, in the tables or at the bridges.
+    assert_eq!(cluster.know(), [0, 0, 0]);
+    for n in [1, 2] {
+        let edge = &cluster.edges[n];
+        assert!(reaches(|| edge.pings(edge.addresses[0], address)), "edge {n}");
+    }
+    assert!(reaches(|| cluster.hosts[0].space.pings(address)));
+    for host in &cluster.hosts {
+        let forwarded = host.space.run("bridge fdb show dev wlab-in");
+        let moved = cluster.edges[0].mac.to_string();
+        assert_eq!(forwarded.contains(&moved), host.provider != cluster.hosts[1].provider, "{forwarded}");
+    }
+    // Who starts reads first what there is.
+    cluster.hosts[0].reopen(Encapsulation::Nvgre).unwrap();
+    assert!(!wait(cluster.hosts[0].underlay().change(changes(&cluster, 0))).unwrap());
 }
 
 #[test]

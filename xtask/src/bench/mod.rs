@@ -55,6 +55,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("a daemon with 200 environments", Bench::Host(daemon::with_200_environments)),
     ("placement of 10,000 machines", Bench::Crate(parts::placement)),
     ("traffic between hosts", Bench::Crate(parts::traffic_between_hosts)),
+    ("policy of 100,000 machines", Bench::Crate(parts::policy)),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -29,6 +29,13 @@ pub(super) fn traffic_between_hosts() -> Result<Vec<Measured>> {
     rows.into_iter().map(|(name, bound)| Ok(Measured::at_least(name, told.of(name)?, "ratio", bound))).collect()
 }
 
+/// How long it takes to know where 100,000 machines are: from all records, and after one of them has changed.
+pub(super) fn policy() -> Result<Vec<Measured>> {
+    let told = bench("wardian-network", "policy")?;
+    let rows = [("policy-compile-100k", 1_000.0), ("policy-change-100k", 10.0)];
+    rows.into_iter().map(|(name, bound)| Ok(Measured::new(name, told.of(name)?, "ms", bound))).collect()
+}
+
 struct Told(String);
 
 impl Told {

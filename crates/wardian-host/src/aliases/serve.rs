@@ -50,7 +50,7 @@ async fn follow(shared: &Shared, server: &mut Option<LabDns>) -> Result<()> {
 }
 
 async fn turn(shared: &Shared, server: &mut Option<LabDns>) -> Result<()> {
-    let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+    let environments = shared.records.readable::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?.records;
     let desired = alias::records(&environments, &shared.config.aliases);
     if let Some(running) = server
         && running.is_running()

@@ -92,7 +92,7 @@ impl Controller {
     /// A cut through it that somebody waits for, and that this host has not done its part of.
     async fn wanted_cut(&self, environment: &EnvironmentRecord) -> wardian_store::Result<Option<CutId>> {
         let records = &self.shared.records;
-        let cuts = records.list::<CutRecord>(CutRecord::PREFIX).await?;
+        let cuts = records.readable::<CutRecord>(CutRecord::PREFIX).await?.records;
         let wanted = cuts.into_iter().find(|cut| cut.source_id == self.id && cut.phase == CutPhase::Wanted);
         let (Some(cut), Some(host), Some(_)) = (&wanted, self.shared.host(), &environment.stretch) else {
             return Ok(wanted.map(|cut| cut.id));

@@ -10,7 +10,7 @@ mod known;
 mod tables;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -271,10 +271,10 @@ impl Filter {
                 }
                 self.remove::<_, tables::AddressValue>("addresses", tables::address_key(*vsid, *address))
             }
-            Change::Open { vsid, switch } => self.open_subnet(*vsid, switch),
-            Change::Close { vsid, .. } => {
+            Change::Open { vsid, switch, gone } => self.open_subnet(*vsid, switch, gone),
+            Change::Close { vsid, was } => {
                 self.remove::<_, tables::FloodValue>("floods", vsid.number())?;
-                self.forget_peers(*vsid, |_| true)
+                self.forget_peers(*vsid, &was.peers)
             }
         }
     }
@@ -290,25 +290,16 @@ impl Filter {
         Ok(())
     }
 
-    fn open_subnet(&mut self, vsid: Vsid, switch: &Switch) -> Result<(), FilterError> {
-        self.forget_peers(vsid, |peer| !switch.peers.contains(&peer))?;
+    fn open_subnet(&mut self, vsid: Vsid, switch: &Switch, gone: &BTreeSet<Ipv4Addr>) -> Result<(), FilterError> {
+        self.forget_peers(vsid, gone)?;
         for peer in &switch.peers {
             self.put("peers", tables::peer_key(vsid, *peer), 1u8)?;
         }
         self.put("floods", vsid.number(), tables::flood(&switch.peers))
     }
 
-    fn forget_peers(&mut self, vsid: Vsid, unwanted: impl Fn(Ipv4Addr) -> bool) -> Result<(), FilterError> {
-        let peers = self.table::<tables::PeerKey, u8>("peers")?;
-        let known: Vec<_> = peers.keys().collect::<Result<_, _>>().map_err(read("peers"))?;
-        for key in known {
-            let [_, _, _, _, a, b, c, d] = key;
-            let peer = Ipv4Addr::new(a, b, c, d);
-            if key == tables::peer_key(vsid, peer) && unwanted(peer) {
-                self.remove::<_, u8>("peers", key)?;
-            }
-        }
-        Ok(())
+    fn forget_peers(&mut self, vsid: Vsid, gone: &BTreeSet<Ipv4Addr>) -> Result<(), FilterError> {
+        gone.iter().try_for_each(|peer| self.remove::<_, u8>("peers", tables::peer_key(vsid, *peer)))
     }
 
     /// Takes away all that a filter keeps at `pins`: programs, tables, and the file system they are in. Fine if there is

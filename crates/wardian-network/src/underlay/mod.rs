@@ -23,7 +23,7 @@ use std::{
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_plan::{
-    fabric::{self, Encapsulation, HostPolicy, difference},
+    fabric::{self, Change, Encapsulation, HostPolicy, difference},
     network::UplinkPlan,
 };
 
@@ -34,6 +34,9 @@ use crate::{
     kernel::namespace::Namespace,
 };
 pub use error::UnderlayError;
+
+/// What is tried where that fails.
+const TELL_BRIDGE: &str = "tell the lab bridge what is on other hosts";
 
 /// Where, whose, and by which address.
 #[derive(Debug, Clone)]
@@ -230,6 +233,26 @@ impl Underlay {
         .await
     }
 
+    /// Makes changes to what the filter knows, without looking at what stays. Only after [`Self::apply`] or an earlier
+    /// such call has worked: else nothing is done, and the answer is no.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], which is to be called then.
+    pub async fn change(&self, changes: Vec<Change>) -> Result<bool, UnderlayError> {
+        let here = self.config.provider;
+        self.work("tell the packet filter where machines are", move |state| {
+            let Some(mut known) = state.known.take() else { return Ok(false) };
+            for change in &changes {
+                state.filter.apply(change)?;
+                known.make(change);
+            }
+            state.forward_changed(&known, &changes, here)?;
+            state.known = Some(known);
+            Ok(true)
+        })
+        .await
+    }
+
     /// What was carried and dropped since the tables were made.
     ///
     /// # Errors
@@ -291,7 +314,7 @@ impl State {
         if port.told.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        let doing = || NetworkError::kernel("tell the lab bridge what is on other hosts");
+        let doing = || NetworkError::kernel(TELL_BRIDGE);
         let mut netlink = links::netlink()?;
         let told = match port.told.take() {
             Some(told) => told,
@@ -304,6 +327,30 @@ impl State {
             netlink.forward(port.index, *mac).map_err(doing())?;
         }
         port.told = Some(wanted);
+        Ok(())
+    }
+
+    /// The same when only this was changed in what is known.
+    fn forward_changed(&mut self, known: &HostPolicy, changes: &[Change], here: Ipv4Addr) -> Result<(), UnderlayError> {
+        let Some((index, mut told)) = self.port.as_mut().and_then(|port| Some((port.index, port.told.take()?))) else {
+            return self.forward(known, here);
+        };
+        let doing = || NetworkError::kernel(TELL_BRIDGE);
+        let changed = changes.iter().filter_map(|change| match change {
+            Change::Vacate { vsid: Vsid::FIRST, mac } => Some((*mac, false)),
+            Change::Place { vsid: Vsid::FIRST, mac, provider } => Some((*mac, *provider != here)),
+            _ => None,
+        });
+        for (mac, is_elsewhere) in changed {
+            if is_elsewhere && told.insert(mac) {
+                links::netlink()?.forward(index, mac).map_err(doing())?;
+            } else if !is_elsewhere && told.remove(&mac) {
+                links::netlink()?.forward_no_more(index, mac).map_err(doing())?;
+            }
+        }
+        if let Some(port) = &mut self.port {
+            port.told = Some(told);
+        }
         Ok(())
     }
 }

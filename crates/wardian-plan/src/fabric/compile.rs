@@ -36,6 +36,15 @@ pub struct Seat {
     pub own: Option<Ipv4Addr>,
 }
 
+impl Seat {
+    /// What is known of it in a subnet of that domain and encapsulation.
+    pub(super) fn lookup(&self, domain: u32, encapsulation: Encapsulation) -> Lookup {
+        let own = self.own.filter(|_| encapsulation == Encapsulation::IpRewrite);
+        let rewrite = own.map(|address| Rewrite { address, domain });
+        Lookup { mac: self.mac, provider: self.provider, rewrite }
+    }
+}
+
 /// What the filter of the host with the provider address `here` shall know.
 ///
 /// A host that runs no machine of a routing domain knows nothing of it.
@@ -53,12 +62,10 @@ pub fn compile(here: Ipv4Addr, subnets: &[Subnet]) -> HostPolicy {
             .switches
             .insert(subnet.vsid, Switch { domain: subnet.domain, encapsulation: subnet.encapsulation, peers });
         policy.stations.extend(subnet.seats.iter().map(|seat| ((subnet.vsid, seat.mac), seat.provider)));
-        let lookups = subnet.seats.iter().map(|seat| {
-            let own = seat.own.filter(|_| subnet.encapsulation == Encapsulation::IpRewrite);
-            let rewrite = own.map(|address| Rewrite { address, domain: subnet.domain });
-            let lookup = Lookup { mac: seat.mac, provider: seat.provider, rewrite };
-            ((subnet.vsid, seat.address), lookup)
-        });
+        let lookups = subnet
+            .seats
+            .iter()
+            .map(|seat| ((subnet.vsid, seat.address), seat.lookup(subnet.domain, subnet.encapsulation)));
         policy.lookups.extend(lookups);
     }
     policy

@@ -1,6 +1,6 @@
 //! What to change in a filter's tables, in an order that loses nothing that stays allowed.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 
@@ -49,6 +49,8 @@ pub enum Change {
         vsid: Vsid,
         /// As it is.
         switch: Switch,
+        /// Who was a peer, and is none any more.
+        gone: BTreeSet<Ipv4Addr>,
     },
     /// There is no switch of this subnet any more.
     Close {
@@ -90,11 +92,27 @@ pub fn difference(from: &HostPolicy, to: &HostPolicy) -> Vec<Change> {
         }
     }
     for (vsid, switch) in &to.switches {
-        if from.switches.get(vsid) != Some(switch) {
-            changes.push(Change::Open { vsid: *vsid, switch: switch.clone() });
+        let was = from.switches.get(vsid);
+        if was != Some(switch) {
+            let gone = was.map(|was| was.peers.difference(&switch.peers).copied().collect()).unwrap_or_default();
+            changes.push(Change::Open { vsid: *vsid, switch: switch.clone(), gone });
         }
     }
     changes
+}
+
+impl HostPolicy {
+    /// As it is after a change.
+    pub fn make(&mut self, change: &Change) {
+        match change {
+            Change::Vacate { vsid, mac } => drop(self.stations.remove(&(*vsid, *mac))),
+            Change::Place { vsid, mac, provider } => drop(self.stations.insert((*vsid, *mac), *provider)),
+            Change::Forget { vsid, address, .. } => drop(self.lookups.remove(&(*vsid, *address))),
+            Change::Know { vsid, address, lookup } => drop(self.lookups.insert((*vsid, *address), *lookup)),
+            Change::Open { vsid, switch, .. } => drop(self.switches.insert(*vsid, switch.clone())),
+            Change::Close { vsid, .. } => drop(self.switches.remove(vsid)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,23 +122,19 @@ mod tests {
     use super::*;
     use crate::fabric::{Encapsulation, Seat, Subnet, compile};
 
+    /// Makes a change, and that it is one of what is there.
     fn apply(policy: &mut HostPolicy, change: &Change) {
-        match change.clone() {
-            Change::Vacate { vsid, mac } => assert!(policy.stations.remove(&(vsid, mac)).is_some()),
-            Change::Place { vsid, mac, provider } => {
-                policy.stations.insert((vsid, mac), provider);
+        match change {
+            Change::Vacate { vsid, mac } => assert!(policy.stations.contains_key(&(*vsid, *mac))),
+            Change::Forget { vsid, address, was } => assert_eq!(policy.lookups.get(&(*vsid, *address)), Some(was)),
+            Change::Close { vsid, was } => assert_eq!(policy.switches.get(vsid), Some(was)),
+            Change::Open { vsid, switch, gone } => {
+                let was = policy.switches.get(vsid).map(|was| was.peers.clone()).unwrap_or_default();
+                assert_eq!(&was - &switch.peers, *gone);
             }
-            Change::Forget { vsid, address, was } => {
-                assert_eq!(policy.lookups.remove(&(vsid, address)), Some(was));
-            }
-            Change::Know { vsid, address, lookup } => {
-                policy.lookups.insert((vsid, address), lookup);
-            }
-            Change::Open { vsid, switch } => {
-                policy.switches.insert(vsid, switch);
-            }
-            Change::Close { vsid, was } => assert_eq!(policy.switches.remove(&vsid), Some(was)),
+            Change::Place { .. } | Change::Know { .. } => {}
         }
+        policy.make(change);
     }
 
     fn subnets() -> impl Strategy<Value = Vec<Subnet>> {

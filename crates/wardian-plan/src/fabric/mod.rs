@@ -3,11 +3,12 @@
 //! Inside there are customer addresses and the machines' own MACs, the same in every clone; between hosts there are provider
 //! addresses and VSIDs. A [`HostPolicy`] says which belongs to which, for every subnet that a host has a switch of. It is
 //! compiled from where all machines are ([`compile`]), the same on every host but for which one is *here*; the filter
-//! gets the [`difference`] only.
+//! gets the [`difference`] only. A daemon keeps a [`Policy`], which finds that for one record without looking at the others.
 
 mod compile;
 mod difference;
 mod lab;
+mod policy;
 mod subnets;
 
 use std::{
@@ -20,6 +21,7 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 pub use compile::{Seat, Subnet, compile};
 pub use difference::{Change, difference};
 pub use lab::{LAB_DOMAIN, LAB_VSID, lab};
+pub use policy::Policy;
 pub use subnets::subnets;
 pub use wardian_model::encapsulation::Encapsulation;
 

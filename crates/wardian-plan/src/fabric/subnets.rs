@@ -9,14 +9,11 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use wardian_model::{
     cluster::HostRecord, encapsulation::Encapsulation, environment::EnvironmentRecord, mac::MacAddress, name::HostName,
-    spec,
+    vsid::Vsid,
 };
 
 use super::{Seat, Subnet, lab};
 use crate::network;
-
-/// Where hosts are on the physical network.
-type Providers<'a> = BTreeMap<&'a HostName, Ipv4Addr>;
 
 /// All subnets that span hosts, and who is where in each.
 #[must_use]
@@ -26,49 +23,72 @@ pub fn subnets(
     hosts: &[HostRecord],
     environments: &[EnvironmentRecord],
 ) -> Vec<Subnet> {
-    let providers: Providers<'_> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
-    let stretched = environments.iter().filter(|environment| environment.stretch.is_some());
-    let inside = stretched.flat_map(|environment| {
-        let subnets = environment.spec.network.subnets.iter();
-        subnets.map(|subnet| inside(encapsulation, &providers, environment, &subnet)).collect::<Vec<_>>()
-    });
-    std::iter::once(outside(prefix, encapsulation, hosts, &providers, environments)).chain(inside).collect()
-}
-
-/// One subnet of an environment: its machines, each at its host, and the gateway, which is where the edge is.
-fn inside(
-    encapsulation: Encapsulation,
-    providers: &Providers<'_>,
-    environment: &EnvironmentRecord,
-    subnet: &spec::Subnet<'_>,
-) -> Subnet {
-    let gateway = environment.host.as_ref().map(|host| (subnet.gateway(), MacAddress::GATEWAY, host));
-    let own = environment.identities.iter().filter(|(name, _)| environment.spec.subnet_of(name).place == subnet.place);
-    let machines = own.filter_map(|(name, identity)| {
-        Some((identity.inside.address, identity.inside.mac, environment.host_of(name)?))
-    });
-    let seats = gateway
-        .into_iter()
-        .chain(machines)
-        .filter_map(|(address, mac, host)| Some(Seat { address, mac, provider: *providers.get(host)?, own: None }));
-    let (vsid, domain) = (environment.vsid_of(subnet), environment.routing_domain());
-    Subnet { vsid, domain, encapsulation, seats: seats.collect() }
-}
-
-/// The lab network: the hosts, and whoever of each environment is seen there.
-fn outside(
-    prefix: Ipv4Net,
-    encapsulation: Encapsulation,
-    hosts: &[HostRecord],
-    provider: &Providers<'_>,
-    environments: &[EnvironmentRecord],
-) -> Subnet {
+    let providers: BTreeMap<&HostName, Ipv4Addr> = hosts.iter().map(|host| (&host.name, host.provider)).collect();
+    let provider = |host: &HostName| providers.get(host).copied();
+    let extents: Vec<_> = environments.iter().map(Extent::of).collect();
     let own = hosts.iter().map(|host| (host.lab_address, network::lab_mac(prefix, host.lab_address), host.provider));
-    let theirs = environments.iter().filter_map(|e| Some((e, *provider.get(e.host.as_ref()?)?)));
-    let theirs = theirs.flat_map(|(environment, provider)| {
-        network::on_lab(environment).into_iter().map(move |(address, mac)| (address, mac, provider))
-    });
-    lab(encapsulation, own.chain(theirs))
+    let theirs = extents.iter().flat_map(|extent| extent.on_lab(provider));
+    let outside = lab(encapsulation, own.chain(theirs.map(|seat| (seat.address, seat.mac, seat.provider))));
+    let inside = extents.iter().flat_map(|extent| extent.inside(encapsulation, provider));
+    std::iter::once(outside).chain(inside).collect()
+}
+
+/// Where an environment is, and as what: all of its record that these subnets are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The host of its edge, and what is seen there on the lab network.
+    edge: Option<(HostName, Vec<(Ipv4Addr, MacAddress)>)>,
+    /// Its own subnets, where it lies on several hosts.
+    inside: Vec<Inside>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inside {
+    vsid: Vsid,
+    domain: u32,
+    /// Its machines, each at its host, and the gateway, which is where the edge is.
+    seats: Vec<(Ipv4Addr, MacAddress, HostName)>,
+}
+
+impl Extent {
+    pub(super) fn of(record: &EnvironmentRecord) -> Self {
+        let edge = record.host.as_ref().map(|host| (host.clone(), network::on_lab(record)));
+        let subnets = record.stretch.iter().flat_map(|_| record.spec.network.subnets.iter());
+        let inside = subnets.map(|subnet| {
+            let gateway = record.host.as_ref().map(|host| (subnet.gateway(), MacAddress::GATEWAY, host.clone()));
+            let own = record.identities.iter().filter(|(name, _)| record.spec.subnet_of(name).place == subnet.place);
+            let machines = own.filter_map(|(name, identity)| {
+                Some((identity.inside.address, identity.inside.mac, record.host_of(name)?.clone()))
+            });
+            let seats = gateway.into_iter().chain(machines).collect();
+            Inside { vsid: record.vsid_of(&subnet), domain: record.routing_domain(), seats }
+        });
+        let inside = inside.collect();
+        Self { edge, inside }
+    }
+
+    /// Its seats on the lab network, if it is known where its host is.
+    pub(super) fn on_lab(&self, provider: impl Fn(&HostName) -> Option<Ipv4Addr>) -> impl Iterator<Item = Seat> {
+        let edge = self.edge.iter().filter_map(move |(host, seen)| Some((seen, provider(host)?)));
+        edge.flat_map(|(seen, provider)| {
+            seen.iter().map(move |(address, mac)| Seat { address: *address, mac: *mac, provider, own: None })
+        })
+    }
+
+    /// Its own subnets, where it lies on several hosts.
+    pub(super) fn inside(
+        &self,
+        encapsulation: Encapsulation,
+        provider: impl Fn(&HostName) -> Option<Ipv4Addr>,
+    ) -> impl Iterator<Item = Subnet> {
+        self.inside.iter().map(move |Inside { vsid, domain, seats }| {
+            let seat = |(address, mac, host): &(Ipv4Addr, MacAddress, HostName)| {
+                Some(Seat { address: *address, mac: *mac, provider: provider(host)?, own: None })
+            };
+            let seats = seats.iter().filter_map(seat).collect();
+            Subnet { vsid: *vsid, domain: *domain, encapsulation, seats }
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
-//! The filter beside implementations that are not ours: the kernel's VXLAN device, Open vSwitch, and Wireshark's reading.
+//! The filter beside implementations that are not ours: the kernel's VXLAN device, Open vSwitch, scapy, and Wireshark's
+//! reading.
 #![allow(missing_docs)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod scapy;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
