@@ -73,6 +73,9 @@ _wardian() {
             wardian,image)
                 cmd="wardian__subcmd__image"
                 ;;
+            wardian,join)
+                cmd="wardian__subcmd__join"
+                ;;
             wardian,ls)
                 cmd="wardian__subcmd__ls"
                 ;;
@@ -84,6 +87,9 @@ _wardian() {
                 ;;
             wardian,openapi)
                 cmd="wardian__subcmd__openapi"
+                ;;
+            wardian,part)
+                cmd="wardian__subcmd__part"
                 ;;
             wardian,plan)
                 cmd="wardian__subcmd__plan"
@@ -172,6 +178,9 @@ _wardian() {
             wardian__subcmd__help,image)
                 cmd="wardian__subcmd__help__subcmd__image"
                 ;;
+            wardian__subcmd__help,join)
+                cmd="wardian__subcmd__help__subcmd__join"
+                ;;
             wardian__subcmd__help,ls)
                 cmd="wardian__subcmd__help__subcmd__ls"
                 ;;
@@ -183,6 +192,9 @@ _wardian() {
                 ;;
             wardian__subcmd__help,openapi)
                 cmd="wardian__subcmd__help__subcmd__openapi"
+                ;;
+            wardian__subcmd__help,part)
+                cmd="wardian__subcmd__help__subcmd__part"
                 ;;
             wardian__subcmd__help,plan)
                 cmd="wardian__subcmd__help__subcmd__plan"
@@ -347,7 +359,7 @@ _wardian() {
 
     case "${cmd}" in
         wardian)
-            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence acl gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
+            opts="-q -v -h -V --json --host --quiet --verbose --help --version up ls status events down suspend start resume rm snapshot restore clone conflicts expire addresses fence acl gateway join part expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -745,7 +757,7 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help)
-            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence acl gateway expose exec console cp image host net plan daemon schema openapi completions man generate help"
+            opts="up ls status events down suspend start rm snapshot restore clone conflicts expire addresses fence acl gateway join part expose exec console cp image host net plan daemon schema openapi completions man generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1108,6 +1120,20 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__help__subcmd__join)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__help__subcmd__ls)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1165,6 +1191,20 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__help__subcmd__openapi)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__help__subcmd__part)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1678,6 +1718,24 @@ _wardian() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        wardian__subcmd__join)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         wardian__subcmd__ls)
             opts="-l -q -v -h --long --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1793,6 +1851,24 @@ _wardian() {
             return 0
             ;;
         wardian__subcmd__openapi)
+            opts="-q -v -h --json --host --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        wardian__subcmd__part)
             opts="-q -v -h --json --host --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -57,7 +57,7 @@ fn every_file_in_the_reference_can_be_read() {
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
     // The others are parts of a file, by themselves.
     let (whole, parts): (Vec<&str>, Vec<&str>) = blocks.into_iter().partition(|block| block.starts_with("name:"));
-    assert_eq!((whole.len(), parts.len()), (4, 1));
+    assert_eq!((whole.len(), parts.len()), (5, 1));
     for part in parts {
         let text = format!("name: it\nmachines: {{ m: {{ image: micro }} }}\n{part}");
         file::read(&text, "environment-file.md").unwrap_or_else(|error| panic!("{error}"));

@@ -32,6 +32,7 @@ pub struct Policy {
     hosts: BTreeMap<HostName, Place>,
     environments: BTreeMap<EnvironmentName, Extent>,
     nets: BTreeMap<Vsid, Net>,
+    domains: BTreeMap<u32, Domain>,
 }
 
 /// Where a host is: on the lab network, and on the physical one.
@@ -66,10 +67,18 @@ struct Part {
 #[derive(Debug, Clone, Default)]
 struct Net {
     domain: u32,
-    /// How many seats are on each host.
-    hosts: BTreeMap<Ipv4Addr, usize>,
+    /// How many parts it has, with seats or without.
+    parts: usize,
     stations: BTreeMap<(MacAddress, Order), Ipv4Addr>,
     lookups: BTreeMap<(Ipv4Addr, Order), Lookup>,
+}
+
+/// A routing domain, from all records. Each host routes between its subnets by itself, so who has one has all.
+#[derive(Debug, Clone, Default)]
+struct Domain {
+    nets: BTreeSet<Vsid>,
+    /// How many seats are on each host.
+    hosts: BTreeMap<Ipv4Addr, usize>,
 }
 
 /// What of a subnet may be another than before.
@@ -97,6 +106,7 @@ impl Policy {
             hosts: hosts.collect(),
             environments: environments.collect(),
             nets: BTreeMap::new(),
+            domains: BTreeMap::new(),
         };
         policy.compile();
         policy
@@ -164,6 +174,7 @@ impl Policy {
 
     fn compile(&mut self) {
         self.nets.clear();
+        self.domains.clear();
         for (name, place) in self.hosts.clone() {
             let mac = crate::network::lab_mac(self.prefix, place.lab);
             let seats = vec![Seat { address: place.lab, mac, provider: place.provider, own: None }];
@@ -200,7 +211,8 @@ impl Policy {
         difference(&was, &self.view(&touched))
     }
 
-    /// What may be another: what seats of these parts say; and all of a subnet that comes to this host, or goes.
+    /// What may be another: what seats of these parts say; the peers of all subnets of their domains; and all of a domain that
+    /// comes to this host, or goes.
     fn touched(&self, before: &[Part], now: &[Part]) -> BTreeMap<Vsid, Touched> {
         let mut touched: BTreeMap<Vsid, Touched> = BTreeMap::new();
         for part in before.iter().chain(now) {
@@ -208,16 +220,20 @@ impl Policy {
             of.macs.extend(part.seats.iter().map(|seat| seat.mac));
             of.addresses.extend(part.seats.iter().map(|seat| seat.address));
         }
-        for (vsid, of) in &mut touched {
-            let Some(net) = self.nets.get(vsid) else { continue };
+        let domains: BTreeSet<u32> = before.iter().chain(now).map(|part| part.domain).collect();
+        for (number, domain) in domains.iter().filter_map(|number| Some((number, self.domains.get(number)?))) {
             let here = |parts: &[Part]| {
-                let seats = parts.iter().filter(|part| part.vsid == *vsid).flat_map(|part| &part.seats);
+                let seats = parts.iter().filter(|part| part.domain == *number).flat_map(|part| &part.seats);
                 seats.filter(|seat| seat.provider == self.here).count()
             };
-            let has = net.hosts.get(&self.here).copied().unwrap_or_default();
-            if (has > 0) != (has + here(now) > here(before)) {
-                of.macs.extend(net.stations.keys().map(|(mac, _)| *mac));
-                of.addresses.extend(net.lookups.keys().map(|(address, _)| *address));
+            let has = domain.hosts.get(&self.here).copied().unwrap_or_default();
+            let comes_or_goes = (has > 0) != (has + here(now) > here(before));
+            for (vsid, net) in domain.nets.iter().filter_map(|vsid| Some((vsid, self.nets.get(vsid)?))) {
+                let of = touched.entry(*vsid).or_default();
+                if comes_or_goes {
+                    of.macs.extend(net.stations.keys().map(|(mac, _)| *mac));
+                    of.addresses.extend(net.lookups.keys().map(|(address, _)| *address));
+                }
             }
         }
         touched
@@ -240,42 +256,50 @@ impl Policy {
 
     /// The switch of a subnet, if this host has one.
     fn switch(&self, net: &Net) -> Option<Switch> {
-        net.hosts.contains_key(&self.here).then(|| Switch {
+        let hosts = &self.domains.get(&net.domain)?.hosts;
+        hosts.contains_key(&self.here).then(|| Switch {
             domain: net.domain,
             encapsulation: self.encapsulation,
-            peers: net.hosts.keys().copied().filter(|host| *host != self.here).collect(),
+            peers: hosts.keys().copied().filter(|host| *host != self.here).collect(),
         })
     }
 
     fn add(&mut self, source: &Arc<Source>, part: &Part) {
-        if part.seats.is_empty() {
-            return;
-        }
         let net = self.nets.entry(part.vsid).or_default();
+        let domain = self.domains.entry(part.domain).or_default();
+        domain.nets.insert(part.vsid);
         net.domain = part.domain;
+        net.parts += 1;
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            *net.hosts.entry(seat.provider).or_default() += 1;
+            *domain.hosts.entry(seat.provider).or_default() += 1;
             net.stations.insert((seat.mac, order.clone()), seat.provider);
             net.lookups.insert((seat.address, order), seat.lookup(part.domain, self.encapsulation));
         }
     }
 
     fn remove(&mut self, source: &Arc<Source>, part: &Part) {
-        let Some(net) = self.nets.get_mut(&part.vsid) else { return };
+        let (Some(net), Some(domain)) = (self.nets.get_mut(&part.vsid), self.domains.get_mut(&part.domain)) else {
+            return;
+        };
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            if let Some(count) = net.hosts.get_mut(&seat.provider) {
+            if let Some(count) = domain.hosts.get_mut(&seat.provider) {
                 *count -= 1;
                 if *count == 0 {
-                    net.hosts.remove(&seat.provider);
+                    domain.hosts.remove(&seat.provider);
                 }
             }
             net.stations.remove(&(seat.mac, order.clone()));
             net.lookups.remove(&(seat.address, order));
         }
-        if net.hosts.is_empty() {
+        net.parts -= 1;
+        if net.parts == 0 {
             self.nets.remove(&part.vsid);
+            domain.nets.remove(&part.vsid);
+            if domain.nets.is_empty() {
+                self.domains.remove(&part.domain);
+            }
         }
     }
 }

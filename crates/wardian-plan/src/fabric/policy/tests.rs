@@ -1,3 +1,5 @@
+//! Records change one by one, and it comes to the same as all of them together.
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,6 +30,7 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
     (place, machines).prop_map(|((name, slot, home, mode, is_stretched), machines)| {
         let mode = ["two-way-nat", "dual-interface", "none"][mode];
         let (mut identities, mut elsewhere) = (serde_json::Map::new(), serde_json::Map::new());
+        let (mut specs, has_several) = (serde_json::Map::new(), slot % 2 == 0);
         for (number, (address, mac, host)) in machines.into_iter().enumerate() {
             let identity = json!({
                 "inside": {
@@ -38,16 +41,22 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
                 "slot": address,
             });
             identities.insert(format!("m{number}"), identity);
+            let subnet = if has_several && mac % 2 == 0 { json!({ "subnet": "back" }) } else { json!({}) };
+            specs.insert(format!("m{number}"), subnet);
+            specs[&format!("m{number}")]["image"] = "micro".into();
             if let Some(host) = host {
                 elsewhere.insert(format!("m{number}"), HOSTS[host].into());
             }
         }
         let mut record = json!({
             "id": "00000000000000aa", "name": NAMES[name], "created": "2026-01-01T00:00:00Z",
-            "spec": { "name": NAMES[name], "machines": {}, "isolation": { "mode": mode, "fence": "open" } },
+            "spec": { "name": NAMES[name], "machines": specs, "isolation": { "mode": mode, "fence": "open" } },
             "origin": { "from": "file" }, "edge": { "slot": slot, "mac": format!("02:57:80:00:00:0{slot}") },
             "identities": identities, "fence": "open", "desired": "running", "run": 1, "phase": { "is": "pending" },
         });
+        if has_several {
+            record["spec"]["network"]["subnets"] = json!({ "front": "192.168.23.0/24", "back": "192.168.24.0/24" });
+        }
         if let Some(home) = home {
             record["host"] = HOSTS[home].into();
         }
