@@ -49,7 +49,7 @@ fn story_the_tour_of_the_readme_works_word_for_word() {
     assert!(output.status.success(), "{said}\n{told}");
 
     // What a reader would look at.
-    assert_eq!(said.matches("I am web-server.").count(), 4, "{said}");
+    assert_eq!(said.matches("I am web-server.").count(), 5, "{said}");
     let after_the_write = said.split("a moss").last().unwrap();
     assert!(after_the_write.contains("a fern"), "the original lost its item: {said}");
     host.inventory().adds_nothing_to(&before);
