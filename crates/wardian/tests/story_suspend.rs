@@ -30,7 +30,9 @@ fn talking() -> TestHost {
     wait::until("db listens", SOON, || host.script("talk/db", "netstat -lnt").contains(":9000").then_some(()));
     begin(&host, "talk/web", SPEAK);
     begin(&host, "talk/web", COUNT);
-    wait::until("web counts", SOON, || (host.script("talk/web", "cat /dev/shm/n 2>&- || true") != "").then_some(()));
+    wait::until("web counts", SOON, || {
+        (!host.script("talk/web", "cat /dev/shm/n 2>&- || true").is_empty()).then_some(())
+    });
     host
 }
 
