@@ -35,7 +35,7 @@ const PACKAGES: &[&str] = &[
 /// What only tests need. BIND, etcd and Open vSwitch are services, which their packages start: nothing for a host that just
 /// runs Wardian.
 const FOR_TESTS: &[&str] =
-    &["bind9", "bind9-dnsutils", "etcd-server", "ethtool", "openvswitch-switch", "python3-scapy", "tshark"];
+    &["bind9", "bind9-dnsutils", "etcd-server", "ethtool", "faketime", "openvswitch-switch", "python3-scapy", "tshark"];
 
 /// One source, so that their versions agree.
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-block-extra"];

@@ -5,6 +5,8 @@ use std::{fmt, io, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use wardian_model::{encapsulation::Encapsulation, name::HostName};
 
+use crate::clocks::Ahead;
+
 /// A setting that a host has otherwise than its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -52,6 +54,9 @@ pub enum JoinError {
         /// Whose it is.
         host: HostName,
     },
+    /// It takes the time for another than most hosts do.
+    #[error("the clock of this host is {}", list(.0))]
+    Clock(Vec<Ahead>),
     /// No address is left for it.
     #[error("the lab network {lab} has no free address for this host")]
     Full {
@@ -86,6 +91,10 @@ impl JoinError {
             }
             Self::Name { .. } => "choose another name ([cluster] name)".to_owned(),
             Self::Provider { .. } => "give this host an address of its own ([cluster] provider-address)".to_owned(),
+            Self::Clock(_) => {
+                "set whichever clock is wrong, and have it kept right (by chrony, for instance); machines go on meanwhile"
+                    .to_owned()
+            }
             Self::Full { .. } => "remove environments that are no longer needed (`wardian ls`)".to_owned(),
             Self::Boot(_) => "see to it that /proc is mounted".to_owned(),
             Self::Store(_) => "see to it that etcd runs and can be reached from here ([cluster] endpoints)".to_owned(),
@@ -93,8 +102,8 @@ impl JoinError {
     }
 }
 
-fn list(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+fn list(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn can(able: &[Encapsulation]) -> String {

@@ -63,6 +63,7 @@ impl Host {
         .into_iter()
         .chain(self.check_updates())
         .chain(self.check_cluster().await)
+        .chain(self.check_clock().await)
         .collect()
     }
 
@@ -83,6 +84,20 @@ impl Host {
                 hint: refusal.problem.hint,
                 ..HostCheck::new("cluster", HostVerdict::Failed, refusal.problem.message)
             },
+        };
+        Some(check)
+    }
+
+    /// Nothing where this host is alone.
+    async fn check_clock(&self) -> Option<HostCheck> {
+        let clocks = self.shared.config.member.as_ref()?.clocks.clone();
+        let check = match clocks.far_off().await {
+            Ok(far) if far.is_empty() => HostCheck::new("clock", HostVerdict::Ok, "agrees with those of the others"),
+            Ok(far) => HostCheck::new("clock", HostVerdict::Warning, far.join("; "))
+                .hint("set the one that is wrong: environments expire by it, and its daemon doesn't come in again"),
+            Err(problem) => {
+                HostCheck { hint: problem.hint, ..HostCheck::new("clock", HostVerdict::Warning, problem.message) }
+            }
         };
         Some(check)
     }

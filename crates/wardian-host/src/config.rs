@@ -49,6 +49,8 @@ pub struct Membership {
     pub leads: watch::Receiver<bool>,
     /// Brings images that other hosts have.
     pub images: Arc<dyn ImageSource>,
+    /// Knows what time it is for other hosts.
+    pub clocks: Arc<dyn Clocks>,
 }
 
 impl std::fmt::Debug for Membership {
@@ -67,6 +69,13 @@ impl std::fmt::Debug for Membership {
 pub trait ImageSource: Send + Sync {
     /// Brings the image into the vault, from whichever host has it.
     async fn bring(&self, digest: &Digest, vault: &Vault) -> Result<(), Problem>;
+}
+
+/// The other hosts' clocks.
+#[async_trait]
+pub trait Clocks: Send + Sync {
+    /// How far the clock here is off, in words, for each host whose clock is too far from it.
+    async fn far_off(&self) -> Result<Vec<String>, Problem>;
 }
 
 impl HostConfig {

@@ -32,7 +32,7 @@ pub mod state;
 mod supervisor;
 
 pub use check::{HostCheck, HostVerdict};
-pub use config::{HostConfig, ImageSource, Membership};
+pub use config::{Clocks, HostConfig, ImageSource, Membership};
 pub use host::{Ground, Host, OpenError};
 pub use memory::total as memory_total;
 pub use records::Records;

@@ -32,4 +32,4 @@ pub mod span;
 pub mod spec;
 pub mod vsid;
 
-pub use jiff::Timestamp;
+pub use jiff::{SignedDuration, Timestamp};

@@ -1,5 +1,6 @@
 //! The daemon: puts the host and the API together, and stops both when it is told to. Machines go on without it.
 
+mod clocks;
 mod cluster;
 mod images;
 mod joining;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{
+    clock,
     dial::{Io, prepare},
     headers,
     strangers::{Stranger, Strangers},
@@ -93,12 +94,14 @@ async fn answer(
         request.headers_mut().insert(headers::CARRIED, headers::YES);
         let router = router.clone();
         async move {
-            Ok::<_, Infallible>(if admitted {
+            let mut response = if admitted {
                 router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
             } else {
                 tracing::warn!(%from, "refused a peer that doesn't know the cluster's secret");
                 unauthorized()
-            })
+            };
+            clock::tell(response.headers_mut());
+            Ok::<_, Infallible>(response)
         }
     });
     connection::answer(stream, service, HEAD_TIMEOUT, shutdown).await;

@@ -3,7 +3,8 @@
 //! * [`Whereabouts`] tells which host has to answer for an environment;
 //! * [`Carrier`] sends requests there and their answers back: bodies, event streams, consoles;
 //! * [`router`] and [`serve`] answer other hosts: the routes under `/v1`, and the files of images;
-//! * [`fetch_image`] takes an image over from another host's vault.
+//! * [`fetch_image`] takes an image over from another host's vault;
+//! * [`clock_ahead`] compares the clocks.
 //!
 //! # Who may speak
 //!
@@ -21,6 +22,7 @@
 
 mod about;
 mod carry;
+mod clock;
 mod dial;
 mod fetch;
 mod headers;
@@ -32,6 +34,7 @@ mod trust;
 mod whereabouts;
 
 pub use carry::{Carrier, carried};
+pub use clock::clock_ahead;
 pub use dial::PeerError;
 pub use fetch::{FetchError, fetch_image};
 pub use images::router;

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{net::TcpListener, sync::watch};
 use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError};
-use wardian_cluster::{Member, Newcomer, Settings, Standing, join, move_records};
+use wardian_cluster::{JoinError, Member, Newcomer, Settings, Standing, agree, check_join, join, move_records};
 use wardian_host::{Ground, HostConfig, Membership};
 use wardian_model::{cluster::ClusterRecord, encapsulation::Encapsulation, name::HostName};
 use wardian_store::{EtcdStore, Store};
 
-use super::images::Peers;
+use super::{clocks, images::Peers};
 use crate::config::Cluster;
 
 /// A host that has come into its cluster.
@@ -32,16 +32,23 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
     let store = EtcdStore::open(cluster.etcd.clone()).await.map_err(with_hint)?;
     let store: Arc<dyn Store> = Arc::new(store);
     let newcomer = newcomer(cluster, config, ground);
-    let member = join(store.clone(), &newcomer).await.map_err(|error| {
+    let refused = |error: JoinError| {
         let hint = error.hint();
         explained(error, &hint)
-    })?;
-    let trust = trust(cluster, member.cluster()).map_err(|error| {
+    };
+    let distrusted = |error: TrustError| {
         let hint = error.hint();
         explained(error, hint)
-    })?;
+    };
+    // Before anything is written, or done because it is time to.
+    let (agreed, _) = check_join(&*store, &newcomer).await.map_err(refused)?;
+    let known_by = trust(cluster, &agreed).map_err(distrusted)?;
+    agree(&clocks::ahead(&*store, &known_by, &cluster.name).await?).map_err(refused)?;
+    let member = join(store.clone(), &newcomer).await.map_err(refused)?;
+    let trust = trust(cluster, member.cluster()).map_err(distrusted)?;
     bring_records(&cluster.name, ground, &*store).await?;
     let (leads, led) = watch::channel(false);
+    let peers = Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: trust.clone() });
     let membership = Membership {
         name: cluster.name.clone(),
         encapsulation: cluster.encapsulation,
@@ -49,7 +56,8 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         provider: cluster.provider,
         lab_address: member.host().lab_address,
         leads: led,
-        images: Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: trust.clone() }),
+        images: peers.clone(),
+        clocks: peers,
     };
     Ok(Joined { store, trust, membership, listener: Some(listener), member, leads })
 }

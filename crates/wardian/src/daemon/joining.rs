@@ -6,12 +6,12 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use wardian_api::{host_backend::Joining, wire::JoinReport};
-use wardian_cluster::{JoinError, Load, MoveError, check_join, check_records, hosts};
+use wardian_cluster::{JoinError, Load, MoveError, agree, check_join, check_records, hosts};
 use wardian_host::{Ground, Refusal, RefusalKind};
 use wardian_model::environment::Problem;
 use wardian_store::{EtcdStore, Store};
 
-use super::cluster;
+use super::{clocks, cluster};
 use crate::{
     cli::args,
     config::{Cluster, Config},
@@ -55,12 +55,15 @@ impl Joining for Alone {
 impl Alone {
     async fn at_store(&self, cluster: &Cluster, me: &wardian_cluster::Newcomer) -> Result<JoinReport, Refusal> {
         let store = EtcdStore::open(cluster.etcd.clone()).await.map_err(|error| unreachable(&error))?;
-        let (agreed, host) = check_join(&store, me).await.map_err(|error| match &error {
+        let kept_out = |error: JoinError| match &error {
             JoinError::Store(store) => unreachable(store),
             _ => Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())),
-        })?;
-        cluster::trust(cluster, &agreed)
+        };
+        let (agreed, host) = check_join(&store, me).await.map_err(kept_out)?;
+        let trust = cluster::trust(cluster, &agreed)
             .map_err(|error| Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())))?;
+        let ahead = clocks::ahead(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
+        agree(&ahead).map_err(kept_out)?;
         let load = check_records(&*self.store, &store, &me.name, host.lab_address).await;
         let Load { environments, machines, images, snapshots } = load.map_err(|error| match &error {
             MoveError::To(store) => unreachable(store),
