@@ -6,6 +6,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use crate::{
     TestHost,
     etcd::{Certificates, EtcdCluster},
+    faults::{self, Fault},
     image::micro,
 };
 
@@ -126,5 +127,18 @@ impl TestCluster {
     /// When its link can't be changed.
     pub fn cut(&self, number: usize, cut: bool) {
         self.etcd.cut_host(number, cut);
+    }
+
+    /// Makes something wrong with a host's link, until [`TestCluster::mend`]; one thing at a time.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn make(&self, number: usize, fault: Fault) {
+        faults::make(&self.etcd.hub(), &EtcdCluster::port(number), fault);
+    }
+
+    /// Mends a host's link.
+    pub fn mend(&self, number: usize) {
+        faults::mend(&self.etcd.hub(), &EtcdCluster::port(number));
     }
 }

@@ -96,7 +96,7 @@ impl EtcdCluster {
     pub(crate) fn attach(&self, host: &Path, subnet: u8, number: usize) -> std::net::Ipv4Addr {
         let last = u8::try_from(number + 1).expect("less than 254 hosts");
         let address = std::net::Ipv4Addr::new(10, 98, subnet, last);
-        let (port, place) = (format!("h{number}"), host.to_string_lossy());
+        let (port, place) = (Self::port(number), host.to_string_lossy());
         self.in_hub(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &place]);
         self.in_hub(&["link", "set", &port, "master", &format!("lan{subnet}"), "up"]);
         // Its addresses would come a little later than everything else.
@@ -109,7 +109,17 @@ impl EtcdCluster {
 
     /// Cuts a host off from everybody, or joins it again.
     pub(crate) fn cut_host(&self, number: usize, cut: bool) {
-        self.in_hub(&["link", "set", &format!("h{number}"), if cut { "down" } else { "up" }]);
+        self.in_hub(&["link", "set", &Self::port(number), if cut { "down" } else { "up" }]);
+    }
+
+    /// Where the physical networks and the router between them are.
+    pub(crate) fn hub(&self) -> PathBuf {
+        path(&self.hub)
+    }
+
+    /// The link to a host, there.
+    pub(crate) fn port(number: usize) -> String {
+        format!("h{number}")
     }
 
     fn in_hub(&self, arguments: &[&str]) {
