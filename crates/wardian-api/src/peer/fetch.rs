@@ -56,12 +56,11 @@ pub enum FetchError {
 impl FetchError {
     /// Whether that host may well give it in a moment: it was there, and broke off or did not listen.
     #[must_use]
-    pub const fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         match self {
             Self::Peer(error) => matches!(error, PeerError::Unreachable { .. } | PeerError::BrokenOff { .. }),
-            Self::Receive { source, .. } => {
-                matches!(source, ReceiveError::Content { .. } | ReceiveError::Length { .. })
-            }
+            Self::Receive { source: ReceiveError::Length { size, came, .. }, .. } => came < size,
+            Self::Receive { source, .. } => matches!(source, ReceiveError::Content { .. }),
             Self::Refused { .. } | Self::Vault(_) => false,
         }
     }

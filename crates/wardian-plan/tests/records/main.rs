@@ -41,7 +41,7 @@ use wardian_model::{
 };
 use wardian_plan::{
     alias::Published,
-    fabric::{compile, subnets},
+    fabric::{Policy, compile, subnets},
 };
 
 /// A type of record: what it is called, and how one is tried; says whether it is one.
@@ -90,11 +90,15 @@ fn record<T: Record + PartialEq + Debug>(bytes: &[u8]) -> Result<bool, TestCaseE
     Ok(of::<T>(bytes)?.is_some())
 }
 
-/// What every host of a cluster makes of the environments and hosts in the store.
-fn follow(hosts: &[HostRecord], environments: &[EnvironmentRecord]) {
+/// What every host of a cluster makes of the environments and hosts in the store, which is what they mean all together.
+fn follow(hosts: &[HostRecord], environments: &[EnvironmentRecord]) -> Result<(), TestCaseError> {
     let prefix = "10.86.0.0/16".parse().unwrap();
     let subnets = subnets(prefix, Encapsulation::Nvgre, hosts, environments);
-    hosts.iter().for_each(|host| drop(compile(host.provider, &subnets)));
+    for host in hosts {
+        let policy = Policy::new(host.provider, prefix, Encapsulation::Nvgre, hosts, environments);
+        prop_assert_eq!(policy.whole(), compile(host.provider, &subnets));
+    }
+    Ok(())
 }
 
 fn environment(bytes: &[u8]) -> Result<bool, TestCaseError> {
@@ -108,13 +112,13 @@ fn environment(bytes: &[u8]) -> Result<bool, TestCaseError> {
         record.doors().count(),
         record.shared_address(),
     );
-    follow(std::slice::from_ref(&*HOST), &[record]);
+    follow(std::slice::from_ref(&*HOST), &[record])?;
     Ok(true)
 }
 
 fn host(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let record = of::<HostRecord>(bytes)?;
-    follow(record.as_slice(), &[]);
+    follow(record.as_slice(), &[])?;
     Ok(record.is_some())
 }
 
