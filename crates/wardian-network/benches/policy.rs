@@ -16,7 +16,7 @@ use common::cluster::{Cluster, wait};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use wardian_model::{cluster::HostRecord, environment::EnvironmentRecord};
-use wardian_plan::fabric::{Encapsulation, HostPolicy, Policy, compile, subnets};
+use wardian_plan::fabric::{Encapsulation, HostPolicy, Policy};
 
 const HOSTS: usize = 100;
 /// As many as the lab network has addresses for.
@@ -41,7 +41,7 @@ fn main() {
     let environments: Vec<EnvironmentRecord> = (0..ENVIRONMENTS).map(|number| environment(number, 0)).collect();
     let full = (0..ROUNDS).map(|_| {
         let began = Instant::now();
-        let policy = compile(here, &subnets(prefix, Encapsulation::Nvgre, &hosts, &environments));
+        let policy = Policy::new(here, prefix, Encapsulation::Nvgre, &hosts, &environments).whole();
         let took = began.elapsed();
         assert!(policy.lookups.len() >= WANTED, "only {} lookup records", policy.lookups.len());
         took

@@ -56,6 +56,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("placement of 10,000 machines", Bench::Crate(parts::placement)),
     ("traffic between hosts", Bench::Crate(parts::traffic_between_hosts)),
     ("policy of 100,000 machines", Bench::Crate(parts::policy)),
+    ("ten hosts with 1,000 environments", Bench::Crate(parts::ten_hosts)),
 ];
 
 fn median(mut values: Vec<f64>) -> f64 {

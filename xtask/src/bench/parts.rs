@@ -2,7 +2,7 @@
 //! those prints a line for each row: its name and its value.
 
 use super::Measured;
-use crate::run;
+use crate::{images, run};
 use anyhow::{Context, Result};
 
 /// How long it takes to plan 10,000 machines on 1,000 hosts: with room for all of them, and with room for half, where the
@@ -34,6 +34,15 @@ pub(super) fn policy() -> Result<Vec<Measured>> {
     let told = bench("wardian-network", "policy")?;
     let rows = [("policy-compile-100k", 1_000.0), ("policy-change-100k", 10.0)];
     rows.into_iter().map(|(name, bound)| Ok(Measured::new(name, told.of(name)?, "ms", bound))).collect()
+}
+
+/// What each of ten hosts remembers of a thousand environments, and whether the second half of them costs what the first
+/// did.
+pub(super) fn ten_hosts() -> Result<Vec<Measured>> {
+    images::build(images::Which::Micro)?;
+    let told = bench("wardian", "hosts")?;
+    let rows = [("hosts-10-daemon", "MiB", 60.0), ("hosts-10-filter", "MiB", 10.0), ("hosts-10-growth", "ratio", 1.25)];
+    rows.into_iter().map(|(name, unit, bound)| Ok(Measured::new(name, told.of(name)?, unit, bound))).collect()
 }
 
 struct Told(String);
