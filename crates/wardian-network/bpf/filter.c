@@ -193,9 +193,12 @@ static __always_inline int flood(struct __sk_buff *skb, struct port *port)
 }
 
 /* Where addresses are rewritten: whether the frame is one machine's here to one elsewhere, each with a provider address of its own,
- * which are put into `pair`. It arrives there as if it had come in an envelope. */
+ * which are put into `pair`. It arrives there as if it had come in an envelope, but for the hops that routers on the way have counted:
+ * what has few left is not sent so. */
 static __always_inline int is_between_two(struct port *port, struct ip_frame *frame, __be32 *pair)
 {
+	if (frame->ip.ttl < FEW_HOPS)
+		return 0;
 	pair[0] = outside_of(port->domain, frame->ip.saddr);
 	pair[1] = outside_of(port->domain, frame->ip.daddr);
 	struct owner *from = bpf_map_lookup_elem(&owners, &pair[0]);

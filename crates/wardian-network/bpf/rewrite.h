@@ -2,6 +2,8 @@
  * between hosts. So travels what one machine says to another, in IPv4; the rest goes as with NVGRE. */
 #pragma once
 
+/* Who sets fewer means them, and counts on the inside alone. Systems begin with 64 or more. */
+#define FEW_HOPS 32
 #define ICMP_ERROR(type) ((type) == 3 || (type) == 11 || (type) == 12)
 #define AT_IP sizeof(struct ethhdr)
 #define AT_SOURCE (AT_IP + offsetof(struct iphdr, saddr))

@@ -199,7 +199,8 @@ impl Rules {
 
     /// Where addresses are rewritten: what one machine here says to one elsewhere, each with a provider address of its own.
     fn between_two(&self, subnet: &Subnet, target: [u8; 6], [from, to]: [[u8; 4]; 2], frame: &[u8]) -> Option<Sent> {
-        if subnet.encapsulation != Encapsulation::IpRewrite || is_for_all(target) {
+        let has_hops = frame[22] >= 32;
+        if subnet.encapsulation != Encapsulation::IpRewrite || is_for_all(target) || !has_hops {
             return None;
         }
         let (_, source) = self.domain(subnet.domain).find(|(_, seat)| seat.address.octets() == from)?;
