@@ -148,7 +148,7 @@ fn story_what_keeps_addresses_from_being_rewritten_is_told() {
     // On one host it has no effect.
     let together = std::fs::read_to_string(&path).unwrap().replace("policy: spread", "policy: together");
     let path = cluster.host(0).write("together.yaml", &together);
-    cluster.host(0).wardian(&["up", "--quiet", "--stopped", &path.to_string_lossy()]).ok();
+    cluster.host(0).wardian(&["up", "--quiet", "--no-start", &path.to_string_lossy()]).ok();
     let web = cluster.host(0).machine("store/web");
     assert_eq!(web.get("provider-address"), None, "{web}");
     cluster.host(0).wardian(&["rm", "store"]).ok();
