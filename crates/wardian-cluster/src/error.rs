@@ -113,15 +113,17 @@ impl JoinError {
             Self::Name { .. } => "choose another name ([cluster] name)".to_owned(),
             Self::Provider { .. } => "give this host an address of its own ([cluster] provider-address)".to_owned(),
             Self::RewriteAddresses { .. } => {
-                "choose others ([cluster] rewrite-addresses): a prefix that the physical network brings to this host alone"
+                "choose others ([cluster] rewrite-addresses): a prefix that the physical network brings to this host \
+                 alone"
                     .to_owned()
             }
             Self::InRewriteAddresses { .. } => {
-                "give this host another address ([cluster] provider-address), or that one others for its machines".to_owned()
+                "give this host another address ([cluster] provider-address), or that one others for its machines"
+                    .to_owned()
             }
             Self::RewriteAddressesInUse { before, .. } => format!(
-                "say `rewrite-addresses = \"{before}\"` in [cluster] until the environments with ip-rewrite on this host are \
-                 removed"
+                "say `rewrite-addresses = \"{before}\"` in [cluster] until the environments with ip-rewrite on this \
+                 host are removed"
             ),
             Self::Full { .. } => "remove environments that are no longer needed (`wardian ls`)".to_owned(),
             Self::Boot(_) => "see to it that /proc is mounted".to_owned(),

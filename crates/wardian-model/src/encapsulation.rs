@@ -17,8 +17,8 @@ pub enum Encapsulation {
 }
 
 impl Encapsulation {
-    /// What it adds to a frame's payload at most, in bytes: the outer IPv4 header, its own, and the inner Ethernet header. Where
-    /// addresses are rewritten some frames need an envelope all the same.
+    /// What it adds to a frame's payload at most, in bytes: the outer IPv4 header, its own, and the inner Ethernet
+    /// header. Where addresses are rewritten some frames need an envelope all the same.
     #[must_use]
     pub const fn overhead(self) -> u16 {
         match self {

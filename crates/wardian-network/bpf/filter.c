@@ -192,9 +192,9 @@ static __always_inline int flood(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
 }
 
-/* Where addresses are rewritten: whether the frame is one machine's here to one elsewhere, each with a provider address of its own,
- * which are put into `pair`. It arrives there as if it had come in an envelope, but for the hops that routers on the way have counted:
- * what has few left is not sent so. */
+/* Where addresses are rewritten: whether the frame is one machine's here to one elsewhere, each with a provider
+ * address of its own, which are put into `pair`. It arrives there as if it had come in an envelope, but for the hops
+ * that routers on the way have counted: what has few left is not sent so. */
 static __always_inline int is_between_two(struct port *port, struct ip_frame *frame, __be32 *pair)
 {
 	if (frame->ip.ttl < FEW_HOPS)
@@ -359,8 +359,8 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 	return bpf_redirect(device, 0);
 }
 
-/* Who asks in the physical network for the provider address of a machine that is here gets the device's hardware address: the
- * kernel doesn't know of these addresses, so that nothing of the host ever answers at one. */
+/* Who asks in the physical network for the provider address of a machine that is here gets the device's hardware
+ * address: the kernel doesn't know of these addresses, so that nothing of the host ever answers at one. */
 static __always_inline int answer_for_machines(struct __sk_buff *skb)
 {
 	__u32 device = skb->ifindex;

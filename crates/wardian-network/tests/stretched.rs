@@ -254,7 +254,8 @@ fn rewritten_packets_have_their_own_addresses_and_no_envelope_and_no_host_answer
     assert!(!seen.contains("> 192.168.23."), "{seen}");
     let seen = crosses(&all.host(0).space, || drop(web.attempt("ping -c1 -W1 -b 192.168.23.255")));
     assert!(seen.contains("GRE"), "{seen}");
-    // To those who have none of the addresses, the host says nothing: neither for one that is given out, nor for another.
+    // To those who have none of the addresses, the host says nothing: neither for one that is given out, nor for
+    // another.
     let _service = all.host(1).space.listen(22, "the host");
     let stranger = all.cluster.fabric.stranger("stranger", Ipv4Addr::new(10, 2, 0, 77));
     assert!(reaches(|| stranger.fetch("10.2.0.1:22").is_some()));

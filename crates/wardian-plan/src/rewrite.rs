@@ -1,8 +1,8 @@
-//! Which provider addresses the machines of an environment get, where addresses are rewritten between its hosts: each one of
-//! its host's, and nobody else's.
+//! Which provider addresses the machines of an environment get, where addresses are rewritten between its hosts: each
+//! one of its host's, and nobody else's.
 //!
-//! As with [`allocate`](crate::allocate), the caller reads what is taken, and commits the answer under the condition that
-//! nobody took it meanwhile.
+//! As with [`allocate`](crate::allocate), the caller reads what is taken, and commits the answer under the condition
+//! that nobody took it meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,6 @@
-//! An environment on two hosts in two physical subnets whose addresses are rewritten in between: inside all is as ever, the
-//! physical network sees provider addresses of the machines' own, and when it is gone nobody has them any more.
+//! An environment on two hosts in two physical subnets whose addresses are rewritten in between: inside all is as
+//! ever, the physical network sees provider addresses of the machines' own, and when it is gone nobody has them any
+//! more.
 
 use std::path::PathBuf;
 
@@ -46,7 +47,8 @@ fn page(host: &TestHost, web: &str, query: &str) -> String {
     host.curl(&format!("http://{web}/cgi-bin/index.cgi{query}")).ok()
 }
 
-/// What crosses the physical network at a host while the page of an environment asks its database, by name and by address.
+/// What crosses the physical network at a host while the page of an environment asks its database, by name and by
+/// address.
 fn crossing(host: &TestHost, file: &str, web: &str) -> Capture {
     let capture = Capture::on(&host.namespace(), "eth0", PathBuf::from(host.folder()).join(file));
     assert_eq!(page(host, web, "").matches("a fern").count(), 2);

@@ -1,5 +1,5 @@
-//! Whether an environment's frames can travel between its hosts as its file wants, and the provider addresses that its machines
-//! need for that.
+//! Whether an environment's frames can travel between its hosts as its file wants, and the provider addresses that
+//! its machines need for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,14 +74,16 @@ fn refusal(spec: &EnvironmentSpec, error: &RewriteError) -> Refusal {
         RewriteError::NoAddresses { host, .. } => (
             RefusalKind::Invalid,
             format!(
-                "say `rewrite-addresses` in [cluster] on {host}, as in \"10.9.1.0/24\", or choose another `encapsulation` for {}",
+                "say `rewrite-addresses` in [cluster] on {host}, as in \"10.9.1.0/24\", or choose another \
+                 `encapsulation` for {}",
                 spec.name
             ),
         ),
         RewriteError::Exhausted { host, .. } => (
             RefusalKind::Unavailable,
             format!(
-                "remove environments that are no longer needed (`wardian ls`), or configure larger `rewrite-addresses` on {host}"
+                "remove environments that are no longer needed (`wardian ls`), or configure larger \
+                 `rewrite-addresses` on {host}"
             ),
         ),
     };
@@ -94,7 +96,8 @@ mod tests {
 
     fn host(name: &str, encapsulations: &[&str]) -> HostRecord {
         serde_json::from_value(serde_json::json!({
-            "name": name, "instance": name, "provider": "10.1.0.1", "peer": "10.1.0.1:7643", "lab-address": "10.86.255.1",
+            "name": name, "instance": name, "provider": "10.1.0.1", "peer": "10.1.0.1:7643",
+            "lab-address": "10.86.255.1",
             "memory-mib": 1024, "cores": 2, "version": "0.1.0", "qemu": "10", "encapsulations": encapsulations,
             "joined": "2026-01-01T00:00:00Z",
         }))

@@ -170,8 +170,8 @@ impl Filter {
         Ok(Self { bpf, pins: pins.to_owned() })
     }
 
-    /// Takes envelopes for `here` from a device towards the other hosts, whose hardware address is `mac`, and answers there for the
-    /// provider addresses of machines that are here.
+    /// Takes envelopes for `here` from a device towards the other hosts, whose hardware address is `mac`, and answers
+    /// there for the provider addresses of machines that are here.
     ///
     /// # Errors
     /// When the kernel refuses, or there is no such device.

@@ -1,6 +1,7 @@
-//! The provider addresses that machines of this host may have. The filter alone answers for those that are given out, so none
-//! is an address of the host, and no service of it is ever reached at one. What the filter does not take would look for its
-//! way on, to the default route perhaps, and from there back: so a route that leads nowhere is behind them all.
+//! The provider addresses that machines of this host may have. The filter alone answers for those that are given out,
+//! so none is an address of the host, and no service of it is ever reached at one. What the filter does not take
+//! would look for its way on, to the default route perhaps, and from there back: so a route that leads nowhere is
+//! behind them all.
 
 use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteType;

@@ -197,7 +197,8 @@ impl Rules {
         Some(Sent { bytes: [&ethernet, &ip[..], &udp, frame].concat(), flow: Some((34, 2)), sums: vec![24] })
     }
 
-    /// Where addresses are rewritten: what one machine here says to one elsewhere, each with a provider address of its own.
+    /// Where addresses are rewritten: what one machine here says to one elsewhere, each with a provider address of
+    /// its own.
     fn between_two(&self, subnet: &Subnet, target: [u8; 6], [from, to]: [[u8; 4]; 2], frame: &[u8]) -> Option<Sent> {
         let has_hops = frame[22] >= 32;
         if subnet.encapsulation != Encapsulation::IpRewrite || is_for_all(target) || !has_hops {

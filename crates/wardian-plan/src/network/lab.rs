@@ -23,8 +23,8 @@ pub struct LabConfig {
     pub mtu: u16,
     /// The host's own address, where several hosts are on one lab network; the last one of the prefix elsewhere.
     pub host: Option<Ipv4Addr>,
-    /// The largest IP packet that the physical network takes between any two hosts, in bytes, where several hosts are on one lab
-    /// network.
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes, where several hosts are
+    /// on one lab network.
     pub underlay: Option<u16>,
 }
 
@@ -47,8 +47,8 @@ impl LabConfig {
         self.host.unwrap_or_else(|| Ipv4Addr::from_bits(self.prefix.broadcast().to_bits().saturating_sub(1)))
     }
 
-    /// The largest IP packet of machines of that environment, in bytes: what fits on the lab network, and into an envelope of their
-    /// own.
+    /// The largest IP packet of machines of that environment, in bytes: what fits on the lab network, and into an
+    /// envelope of their own.
     #[must_use]
     pub fn inside_mtu(&self, record: &EnvironmentRecord) -> u16 {
         let chosen = record.spec.network.encapsulation.filter(|_| record.stretch.is_some());

@@ -105,7 +105,8 @@ impl Error {
                 "say the largest packet that goes between any two hosts, like 9000, or nothing for the 1500 that always go"
             }
             Self::Rewrite => {
-                "choose `encapsulation = \"nvgre\"` or \"vxlan\" in [cluster]; environments ask for ip-rewrite in their files"
+                "choose `encapsulation = \"nvgre\"` or \"vxlan\" in [cluster]; environments ask for ip-rewrite \
+                 in their files"
             }
         }
     }
