@@ -57,6 +57,32 @@ pub enum JoinError {
     /// It takes the time for another than most hosts do.
     #[error("the clock of this host is {}", list(.0))]
     Clock(Vec<Ahead>),
+    /// What it would give its machines is something else already.
+    #[error("the rewrite addresses {prefix} of this host can't be: they overlap {by}")]
+    RewriteAddresses {
+        /// As configured.
+        prefix: Ipv4Net,
+        /// What they overlap.
+        by: String,
+    },
+    /// Another host gives its machines such addresses.
+    #[error("the provider address {provider} of this host is one of the rewrite addresses {prefix} of the host {host}")]
+    InRewriteAddresses {
+        /// Its address.
+        provider: Ipv4Addr,
+        /// The other one's addresses for machines.
+        prefix: Ipv4Net,
+        /// The other one.
+        host: HostName,
+    },
+    /// Machines have some that it does not have any more.
+    #[error("this host's rewrite addresses were {before}, and a machine still has {address} of them")]
+    RewriteAddressesInUse {
+        /// As they were.
+        before: Ipv4Net,
+        /// One that is in use.
+        address: Ipv4Addr,
+    },
     /// No address is left for it.
     #[error("the lab network {lab} has no free address for this host")]
     Full {
@@ -95,6 +121,19 @@ impl JoinError {
                 "set whichever clock is wrong, and have it kept right (by chrony, for instance); machines go on meanwhile"
                     .to_owned()
             }
+            Self::RewriteAddresses { .. } => {
+                "choose others ([cluster] rewrite-addresses): a prefix that the physical network brings to this host \
+                 alone"
+                    .to_owned()
+            }
+            Self::InRewriteAddresses { .. } => {
+                "give this host another address ([cluster] provider-address), or that one others for its machines"
+                    .to_owned()
+            }
+            Self::RewriteAddressesInUse { before, .. } => format!(
+                "say `rewrite-addresses = \"{before}\"` in [cluster] until the environments with ip-rewrite on this \
+                 host are removed"
+            ),
             Self::Full { .. } => "remove environments that are no longer needed (`wardian ls`)".to_owned(),
             Self::Boot(_) => "see to it that /proc is mounted".to_owned(),
             Self::Store(_) => "see to it that etcd runs and can be reached from here ([cluster] endpoints)".to_owned(),

@@ -86,6 +86,7 @@ impl Seen {
         if let Some(other) = self.hosts.iter().find(|host| host.provider == me.provider && host.name != me.name) {
             return Err(JoinError::Provider { provider: me.provider, host: other.name.clone() });
         }
+        self.judge_rewrite_addresses(me, cluster.lab)?;
         // Its claim says so too, unless somebody has changed the store by hand.
         let kept = before.map(|host| host.lab_address).filter(|address| self.may_have(me, *address));
         let lab_address = match kept {
@@ -103,9 +104,47 @@ impl Seen {
             version: me.version.clone(),
             qemu: me.qemu.clone(),
             encapsulations: me.encapsulations.clone(),
+            rewrite_addresses: me.rewrite_addresses.map(|prefix| prefix.trunc()),
             joined: before.map_or_else(Timestamp::now, |host| host.joined),
         };
         Ok((cluster, host))
+    }
+
+    /// Its machines' provider addresses are nobody else's, and those that were given out stay.
+    fn judge_rewrite_addresses(&self, me: &Newcomer, lab: Ipv4Net) -> Result<(), JoinError> {
+        let others = || self.hosts.iter().filter(|host| host.name != me.name);
+        let taken = |prefix: Ipv4Net, by: String| Err(JoinError::RewriteAddresses { prefix, by });
+        if let Some(prefix) = me.rewrite_addresses {
+            let overlaps = |other: &Ipv4Net| prefix.contains(&other.trunc()) || other.contains(&prefix.trunc());
+            if overlaps(&lab) {
+                return taken(prefix, format!("the lab network {lab}"));
+            }
+            if prefix.contains(&me.provider) {
+                return taken(prefix, format!("this host's own provider address {}", me.provider));
+            }
+            if let Some(other) = others().find(|host| prefix.contains(&host.provider)) {
+                return taken(prefix, format!("{}, the provider address of the host {}", other.provider, other.name));
+            }
+            let theirs = |host: &HostRecord| host.rewrite_addresses.filter(overlaps);
+            if let Some((other, theirs)) = others().find_map(|host| Some((host, theirs(host)?))) {
+                return taken(prefix, format!("{theirs} of the host {}", other.name));
+            }
+        }
+        let holds = |prefix: &Ipv4Net| prefix.contains(&me.provider);
+        if let Some((other, prefix)) = others().find_map(|host| Some((host, host.rewrite_addresses.filter(holds)?))) {
+            return Err(JoinError::InRewriteAddresses { provider: me.provider, prefix, host: other.name.clone() });
+        }
+        let before = self.hosts.iter().find(|host| host.name == me.name).and_then(|host| host.rewrite_addresses);
+        let Some(before) = before else { return Ok(()) };
+        let stays = |address: &Ipv4Addr| me.rewrite_addresses.is_some_and(|prefix| prefix.contains(address));
+        let left = self.addresses.iter().find_map(|claim| match claim.of {
+            Claimed::Address(address) if before.contains(&address) && !stays(&address) => Some(address),
+            _ => None,
+        });
+        match left {
+            Some(address) => Err(JoinError::RewriteAddressesInUse { before, address }),
+            None => Ok(()),
+        }
     }
 
     fn may_have(&self, me: &Newcomer, address: Ipv4Addr) -> bool {

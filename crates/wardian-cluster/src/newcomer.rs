@@ -28,6 +28,8 @@ pub struct Newcomer {
     pub qemu: String,
     /// How it can send frames to others.
     pub encapsulations: Vec<Encapsulation>,
+    /// Where machines on it get provider addresses of their own from.
+    pub rewrite_addresses: Option<Ipv4Net>,
     /// What it was configured with, and all hosts must agree on.
     pub settings: Settings,
 }

@@ -117,6 +117,48 @@ async fn names_and_provider_addresses_are_one_hosts_each() {
 }
 
 #[tokio::test]
+async fn the_addresses_of_machines_are_one_hosts_and_nobody_elses() {
+    let store = memory();
+    let with = |number, prefix: &str| Newcomer { rewrite_addresses: Some(prefix.parse().unwrap()), ..newcomer(number) };
+    let member = join(Arc::clone(&store), &with(1, "10.9.1.7/24")).await.unwrap();
+    assert_eq!(member.host().rewrite_addresses, Some("10.9.1.0/24".parse().unwrap()));
+    for (wrong, said) in [
+        ("10.86.0.0/28", "10.86.0.0/28 of this host can't be: they overlap the lab network 10.86.0.0/24"),
+        ("10.0.0.0/8", "they overlap the lab network 10.86.0.0/24"),
+        ("10.1.0.2/31", "they overlap this host's own provider address 10.1.0.2"),
+        ("10.1.0.1/32", "they overlap 10.1.0.1, the provider address of the host h-1"),
+        ("10.9.0.0/16", "they overlap 10.9.1.0/24 of the host h-1"),
+        ("10.9.1.64/26", "they overlap 10.9.1.0/24 of the host h-1"),
+    ] {
+        let error = refused(&store, &with(2, wrong)).await;
+        assert!(error.to_string().ends_with(said), "{error}");
+        assert!(error.hint().contains("[cluster] rewrite-addresses"), "{}", error.hint());
+    }
+    let within = Newcomer { provider: Ipv4Addr::new(10, 9, 1, 3), ..newcomer(2) };
+    let error = refused(&store, &within).await;
+    assert!(
+        error
+            .to_string()
+            .ends_with("10.9.1.3 of this host is one of the rewrite addresses 10.9.1.0/24 of the host h-1")
+    );
+    join(Arc::clone(&store), &with(2, "10.9.2.0/24")).await.unwrap();
+    // Once a machine has one, the host keeps it; more it may have at any time.
+    let address = Ipv4Addr::new(10, 9, 1, 5);
+    assert!(claim(&*store, address).await);
+    for less in [newcomer(1), with(1, "10.9.1.0/30"), with(1, "10.9.3.0/24")] {
+        let error = refused(&store, &less).await;
+        assert_eq!(
+            error.to_string(),
+            "this host's rewrite addresses were 10.9.1.0/24, and a machine still has 10.9.1.5 of them"
+        );
+        assert!(error.hint().starts_with("say `rewrite-addresses = \"10.9.1.0/24\"` in [cluster]"), "{}", error.hint());
+    }
+    join(Arc::clone(&store), &with(1, "10.9.0.0/23")).await.unwrap();
+    store.commit(Transaction::new().delete(Claimed::Address(address).key())).await.unwrap().committed().unwrap();
+    join(store, &newcomer(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn who_cannot_send_as_the_cluster_does_stays_out() {
     let store = memory();
     let able = vec![Encapsulation::Vxlan];

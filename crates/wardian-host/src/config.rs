@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 use tokio::sync::watch;
 use wardian_model::{encapsulation::Encapsulation, environment::Problem, host::Accelerator, name::HostName};
 use wardian_network::update::Updater;
@@ -41,6 +42,8 @@ pub struct Membership {
     pub encapsulation: Encapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub mtu: u16,
+    /// Where its machines get provider addresses of their own from.
+    pub rewrite_addresses: Option<Ipv4Net>,
     /// Its address on the physical network.
     pub provider: Ipv4Addr,
     /// Its address on the lab network.

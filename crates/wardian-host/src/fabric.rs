@@ -69,6 +69,7 @@ pub(crate) async fn open(shared: &Shared) -> std::result::Result<(), OpenError> 
         provider: member.provider,
         encapsulation: member.encapsulation,
         mtu: member.mtu,
+        rewrite_addresses: member.rewrite_addresses,
     };
     let underlay = Underlay::open(config).await?;
     let wanted = Wanted::read(shared, member).await?;

@@ -38,7 +38,7 @@ pub enum Owner {
 pub enum Claimed {
     /// A number for an environment's edge.
     Edge(u16),
-    /// A public address.
+    /// A public address, or a machine's own provider address.
     Address(Ipv4Addr),
     /// A port of the host.
     Port(Protocol, u16),
@@ -53,7 +53,7 @@ impl Record for ClaimRecord {
 }
 
 impl Claimed {
-    /// The prefix of all claims on public addresses.
+    /// The prefix of all claims on addresses.
     #[must_use]
     pub fn addresses() -> String {
         format!("{}address/", ClaimRecord::PREFIX)

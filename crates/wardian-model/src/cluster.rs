@@ -72,6 +72,10 @@ pub struct HostRecord {
     pub qemu: String,
     /// How it can send frames to others.
     pub encapsulations: Vec<Encapsulation>,
+    /// Where machines on it get provider addresses of their own from: what the physical network brings to this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub rewrite_addresses: Option<Ipv4Net>,
     /// When it came in first.
     #[schemars(with = "String")]
     pub joined: Timestamp,

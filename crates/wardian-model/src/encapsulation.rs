@@ -12,21 +12,23 @@ pub enum Encapsulation {
     /// RFC 7348.
     Vxlan,
     /// No envelope: each machine has a provider address of its own, which stands in the place of its customer address
-    /// between hosts. Only IPv4 unicast travels so.
+    /// between hosts. Only IPv4 between two machines travels so; what else there is, as with [`Self::Nvgre`].
     IpRewrite,
 }
 
 impl Encapsulation {
-    /// What it adds to a frame's payload, in bytes: the outer IPv4 header, its own, and the inner Ethernet header, where
-    /// there is an envelope.
+    /// What it adds to a frame's payload at most, in bytes: the outer IPv4 header, its own, and the inner Ethernet
+    /// header. Where addresses are rewritten some frames need an envelope all the same.
     #[must_use]
     pub const fn overhead(self) -> u16 {
         match self {
-            Self::Nvgre => 20 + 8 + 14,
+            Self::Nvgre | Self::IpRewrite => 20 + 8 + 14,
             Self::Vxlan => 20 + 8 + 8 + 14,
-            Self::IpRewrite => 0,
         }
     }
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nvgre, Self::Vxlan, Self::IpRewrite];
 
     /// The smallest and the largest IP packets, in bytes, that a physical network may be said to take. Below, a guest would have less than
     /// the 1280 bytes that IPv6 promises; above, no Ethernet goes.

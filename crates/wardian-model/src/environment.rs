@@ -127,8 +127,9 @@ impl EnvironmentRecord {
     /// Everything it has of which there is one.
     pub fn claims(&self) -> impl Iterator<Item = Claimed> + '_ {
         let addresses = self.identities.values().map(|i| Claimed::Address(i.outside.address));
+        let providers = self.identities.values().filter_map(|i| Some(Claimed::Address(i.provider?)));
         let ports = self.exposed.iter().map(|e| Claimed::Port(e.protocol, e.at.get()));
-        std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(ports)
+        std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(providers).chain(ports)
     }
 
     /// Whether that machine has its public address: one at which the lab network may reach it, and from which it may
@@ -242,6 +243,9 @@ pub struct MachineIdentity {
     /// A number no other machine in the store has, 1 to 65535: the place of its public address in the lab network.
     /// The machine's own user id and its runtime directory are made from it.
     pub slot: u16,
+    /// Its own provider address, which stands for its address inside where addresses are rewritten between hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Ipv4Addr>,
 }
 
 /// What of an environment lies on other hosts than its edge.

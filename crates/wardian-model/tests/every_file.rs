@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use ipnet::Ipv4Net;
 use proptest::{collection, option, prelude::*};
 use wardian_model::{
+    encapsulation::Encapsulation,
     file::{Surroundings, check, check_on, read},
     mac::MacAddress,
     name::{Domain, EnvironmentName, Hostname, ImageName, MachineName, SubnetName},
@@ -110,7 +111,9 @@ fn placement() -> impl Strategy<Value = PlacementSpec> {
 
 fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     let machines = collection::vec((label(), machine()), 0..4);
-    let network = (label(), label(), subnets());
+    let encapsulation =
+        prop_oneof![Just(Encapsulation::Nvgre), Just(Encapsulation::Vxlan), Just(Encapsulation::IpRewrite)];
+    let network = (label(), label(), subnets(), option::of(encapsulation));
     let fence = prop_oneof![Just(Fence::Open), Just(Fence::OutOnly), Just(Fence::Sealed)];
     let gateway = prop_oneof![
         Just(Gateway::PerMachine),
@@ -119,13 +122,18 @@ fn spec() -> impl Strategy<Value = EnvironmentSpec> {
     ];
     let isolation = (fence, gateway, collection::vec(expose(), 0..3));
     (label(), machines, network, isolation, placement()).prop_map(
-        |(name, machines, (a, b, subnets), (fence, gateway, expose), placement)| EnvironmentSpec {
+        |(name, machines, (a, b, subnets, encapsulation), (fence, gateway, expose), placement)| EnvironmentSpec {
             name: EnvironmentName::new(name).unwrap(),
             machines: machines
                 .into_iter()
                 .map(|(name, it)| (MachineName::new(name).unwrap(), it))
                 .collect::<IndexMap<_, _>>(),
-            network: NetworkSpec { domain: Domain::new(format!("{a}.{b}")).unwrap(), subnets, acl: Vec::new() },
+            network: NetworkSpec {
+                domain: Domain::new(format!("{a}.{b}")).unwrap(),
+                subnets,
+                acl: Vec::new(),
+                encapsulation,
+            },
             isolation: IsolationSpec { mode: IsolationMode::TwoWayNat, fence, gateway, expose },
             placement,
             depends_outside: Vec::new(),

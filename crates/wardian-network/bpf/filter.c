@@ -91,6 +91,18 @@ static __always_inline int has_address(__u32 vsid, const __u8 *mac, __be32 addre
 	return found && found->provider == provider && are_same(found->mac, mac);
 }
 
+/* Makes the answer of a question: `mac` has the address that was asked for. */
+static __always_inline void make_answer(struct arp_frame *frame, const __u8 *mac, __be32 wanted)
+{
+	__builtin_memcpy(frame->ether.h_dest, frame->arp.sender, ETH_ALEN);
+	__builtin_memcpy(frame->ether.h_source, mac, ETH_ALEN);
+	frame->arp.operation = bpf_htons(ARPOP_REPLY);
+	__builtin_memcpy(frame->arp.target, frame->arp.sender, ETH_ALEN);
+	__builtin_memcpy(frame->arp.target_address, frame->arp.sender_address, 4);
+	__builtin_memcpy(frame->arp.sender, mac, ETH_ALEN);
+	__builtin_memcpy(frame->arp.sender_address, &wanted, 4);
+}
+
 /* Answers from the table, for machines on other hosts; those here answer themselves, and nobody answers for others. */
 static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 {
@@ -107,15 +119,7 @@ static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 	struct address *found = bpf_map_lookup_elem(&addresses, &key);
 	if (!found || found->provider == port->here)
 		return TC_ACT_SHOT;
-	__u8 wanted[4];
-	__builtin_memcpy(wanted, frame->arp.target_address, 4);
-	__builtin_memcpy(frame->ether.h_dest, frame->arp.sender, ETH_ALEN);
-	__builtin_memcpy(frame->ether.h_source, found->mac, ETH_ALEN);
-	frame->arp.operation = bpf_htons(ARPOP_REPLY);
-	__builtin_memcpy(frame->arp.target, frame->arp.sender, ETH_ALEN);
-	__builtin_memcpy(frame->arp.target_address, frame->arp.sender_address, 4);
-	__builtin_memcpy(frame->arp.sender, found->mac, ETH_ALEN);
-	__builtin_memcpy(frame->arp.sender_address, wanted, 4);
+	make_answer(frame, found->mac, key.address);
 	return bpf_redirect(skb->ifindex, 0);
 }
 
@@ -137,7 +141,7 @@ static __always_inline int wrap(struct __sk_buff *skb, struct port *port, __be32
 	struct ethhdr inner;
 	if (bpf_skb_load_bytes(skb, 0, &inner, sizeof(inner)))
 		return -1;
-	if (port->encapsulation == NVGRE) {
+	if (port->encapsulation != VXLAN) {
 		struct nvgre_envelope envelope = { .ether.h_proto = bpf_htons(ETH_P_IP) };
 		__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE |
 			      BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
@@ -188,23 +192,19 @@ static __always_inline int flood(struct __sk_buff *skb, struct port *port)
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
 }
 
-static __always_inline int send_rewritten(struct __sk_buff *skb, struct port *port, struct ip_frame *frame)
+/* Where addresses are rewritten: whether the frame is one machine's here to one elsewhere, each with a provider
+ * address of its own, which are put into `pair`. It arrives there as if it had come in an envelope, but for the hops
+ * that routers on the way have counted: what has few left is not sent so. */
+static __always_inline int is_between_two(struct port *port, struct ip_frame *frame, __be32 *pair)
 {
-	__u32 length = skb->len;
-	if (frame->ether.h_dest[0] & 1)
-		return drop(NOT_CARRIED);
-	__be32 source = outside_of(port->domain, frame->ip.saddr);
-	if (!source)
-		return drop(FORGED_ADDRESS);
-	__be32 target = outside_of(port->domain, frame->ip.daddr);
-	if (!target)
-		return drop(UNKNOWN_DESTINATION);
-	if (!skb->gso_size && length - ETH_HLEN > port->mtu)
-		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
-	if (rewrite(skb, port->domain, source, target, OUT))
-		return drop(MALFORMED);
-	sent(port->vsid, length);
-	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
+	if (frame->ip.ttl < FEW_HOPS)
+		return 0;
+	pair[0] = outside_of(port->domain, frame->ip.saddr);
+	pair[1] = outside_of(port->domain, frame->ip.daddr);
+	struct owner *from = bpf_map_lookup_elem(&owners, &pair[0]);
+	struct owner *to = bpf_map_lookup_elem(&owners, &pair[1]);
+	return from && to && from->provider == port->here && to->provider != port->here && to->vsid == port->vsid &&
+	       are_same(to->mac, frame->ether.h_dest);
 }
 
 SEC("classifier")
@@ -239,8 +239,6 @@ int leave(struct __sk_buff *skb)
 	if (!routed && !has_address(vsid, frame->ether.h_source, frame->ip.saddr, port->here))
 		return drop(FORGED_ADDRESS);
 	__u32 length = skb->len;
-	if (port->encapsulation == IP_REWRITE)
-		return send_rewritten(skb, port, frame);
 	if (frame->ether.h_dest[0] & 1) {
 		/* What was routed is for one; what a gateway says to all, such as an offered address, is for its own host. */
 		if (routed)
@@ -254,9 +252,12 @@ int leave(struct __sk_buff *skb)
 	if (!to || *to == port->here)
 		return drop(UNKNOWN_DESTINATION);
 	__be32 provider = *to;
+	__be32 pair[2] = {};
+	int between_two = port->encapsulation == IP_REWRITE && is_between_two(port, frame, pair);
 	if (longest(skb, frame) > port->mtu)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
-	if (wrap(skb, port, provider))
+	int failed = between_two ? rewrite(skb, port->domain, pair[0], pair[1], OUT) : 1;
+	if (failed < 0 || (failed > 0 && wrap(skb, port, provider)))
 		return drop(MALFORMED);
 	sent(vsid, length);
 	return bpf_redirect_neigh(port->underlay, NULL, 0, 0);
@@ -276,7 +277,8 @@ static __always_inline struct port *port_of(__u32 vsid, __u8 encapsulation, __u3
 		drop(NO_PORT);
 		return NULL;
 	}
-	if (port->encapsulation != encapsulation) {
+	/* What can't be said by other addresses comes in NVGRE. */
+	if (port->encapsulation != encapsulation && !(port->encapsulation == IP_REWRITE && encapsulation == NVGRE)) {
 		drop(WRONG_ENCAPSULATION);
 		return NULL;
 	}
@@ -326,9 +328,11 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 }
 
 /* A packet for the provider address of a machine that is here. */
-static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __be32 sender)
+static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __be32 receiver, __be32 sender)
 {
 	struct owner *from = bpf_map_lookup_elem(&owners, &sender);
+	if (!from)
+		from = receiver_in_error(skb, receiver);
 	if (!from || from->domain != to->domain)
 		return drop(UNKNOWN_SENDER);
 	__u32 vsid = to->vsid;
@@ -355,10 +359,35 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 	return bpf_redirect(device, 0);
 }
 
+/* Who asks in the physical network for the provider address of a machine that is here gets the device's hardware
+ * address: the kernel doesn't know of these addresses, so that nothing of the host ever answers at one. */
+static __always_inline int answer_for_machines(struct __sk_buff *skb)
+{
+	__u32 device = skb->ifindex;
+	struct face *face = bpf_map_lookup_elem(&faces, &device);
+	if (!face || skb->vlan_present || bpf_skb_pull_data(skb, sizeof(struct arp_frame)))
+		return NOT_OURS;
+	struct arp_frame *frame = (void *)(long)skb->data;
+	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
+		return NOT_OURS;
+	if (frame->arp.hardware != bpf_htons(ARPHRD_ETHER) || frame->arp.protocol != bpf_htons(ETH_P_IP) ||
+	    frame->arp.operation != bpf_htons(ARPOP_REQUEST))
+		return NOT_OURS;
+	__be32 wanted;
+	__builtin_memcpy(&wanted, frame->arp.target_address, 4);
+	struct owner *owner = bpf_map_lookup_elem(&owners, &wanted);
+	if (!owner || !bpf_map_lookup_elem(&own, &owner->provider))
+		return NOT_OURS;
+	make_answer(frame, face->mac, wanted);
+	return bpf_redirect(device, 0);
+}
+
 SEC("classifier")
 int arrive(struct __sk_buff *skb)
 {
 	struct outer_frame outer;
+	if (skb->protocol == bpf_htons(ETH_P_ARP))
+		return answer_for_machines(skb);
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))
 		return NOT_OURS;
 	if (outer.ip.version != 4)
@@ -366,7 +395,7 @@ int arrive(struct __sk_buff *skb)
 	__be32 to = outer.ip.daddr;
 	struct owner *owner = bpf_map_lookup_elem(&owners, &to);
 	if (owner)
-		return give_back(skb, owner, outer.ip.saddr);
+		return give_back(skb, owner, to, outer.ip.saddr);
 	if (outer.ip.protocol != IPPROTO_GRE && outer.ip.protocol != IPPROTO_UDP)
 		return NOT_OURS;
 	if (!bpf_map_lookup_elem(&own, &to))

@@ -1,7 +1,9 @@
 /* IP rewrite: no envelope; each machine has a provider address of its own, which stands in the place of its customer address
- * between hosts. What is no IPv4 unicast can't be carried so. */
+ * between hosts. So travels what one machine says to another, in IPv4; the rest goes as with NVGRE. */
 #pragma once
 
+/* Who sets fewer means them, and counts on the inside alone. Systems begin with 64 or more. */
+#define FEW_HOPS 32
 #define ICMP_ERROR(type) ((type) == 3 || (type) == 11 || (type) == 12)
 #define AT_IP sizeof(struct ethhdr)
 #define AT_SOURCE (AT_IP + offsetof(struct iphdr, saddr))
@@ -67,20 +69,21 @@ static __always_inline __be32 inside_of(__u32 domain, __be32 address)
 enum way { OUT, IN };
 
 /* Other addresses, of sender and receiver, and in what an error quotes: outwards provider addresses for customer
- * addresses, inwards the reverse. */
+ * addresses, inwards the reverse. More than 0, and the packet as it was, for one that can't be said so. */
 static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to, enum way way)
 {
 	struct iphdr ip, quoted;
 	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
-		return -1;
+		return 1;
 	int is_error = quotes(skb, &ip, &quoted);
 	if (is_error < 0)
-		return -1;
+		return 1;
 	if (is_error) {
 		__be32 source = way == OUT ? outside_of(domain, quoted.saddr) : inside_of(domain, quoted.saddr);
 		__be32 target = way == OUT ? outside_of(domain, quoted.daddr) : inside_of(domain, quoted.daddr);
-		if (!source || !target ||
-		    exchange_quoted(skb, offsetof(struct iphdr, saddr), quoted.saddr, source) ||
+		if (!source || !target)
+			return 1;
+		if (exchange_quoted(skb, offsetof(struct iphdr, saddr), quoted.saddr, source) ||
 		    exchange_quoted(skb, offsetof(struct iphdr, daddr), quoted.daddr, target))
 			return -1;
 	}
@@ -88,4 +91,16 @@ static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 f
 	if (exchange(skb, AT_SOURCE, AT_CHECKSUM, transport, ip.saddr, from))
 		return -1;
 	return exchange(skb, AT_TARGET, AT_CHECKSUM, transport, ip.daddr, to);
+}
+
+/* Whose packet an error is about that a router on the way sends to the machine `to`: the receiver's. */
+static __always_inline struct owner *receiver_in_error(struct __sk_buff *skb, __be32 to)
+{
+	struct iphdr ip, quoted;
+	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
+		return NULL;
+	if (quotes(skb, &ip, &quoted) != 1 || quoted.saddr != to)
+		return NULL;
+	__be32 receiver = quoted.daddr;
+	return bpf_map_lookup_elem(&owners, &receiver);
 }

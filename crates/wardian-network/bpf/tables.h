@@ -61,6 +61,12 @@ struct inside_key {
 	__be32 address;
 };
 
+/* A device's own hardware address. */
+struct face {
+	__u8 mac[6];
+	__u16 unused;
+};
+
 enum encapsulation { NVGRE = 1, VXLAN = 2, IP_REWRITE = 3 };
 
 enum reason {
@@ -107,6 +113,7 @@ SPARSE_TABLE(floods, SWITCHES, __u32, struct flood);
 SPARSE_TABLE(owners, STATIONS, __be32, struct owner);      /* by the machine's provider address */
 SPARSE_TABLE(outsides, STATIONS, struct inside_key, __be32); /* a machine's provider address */
 SPARSE_TABLE(own, 64, __be32, __u8);                     /* this host's provider addresses */
+SPARSE_TABLE(faces, 64, __u32, struct face);             /* by index of a device towards the other hosts */
 
 TABLE(drops, BPF_MAP_TYPE_PERCPU_ARRAY, REASONS, __u32, __u64);
 struct {

@@ -90,6 +90,11 @@ fn parts_on_two_hosts_are_one_subnet_over_vxlan() {
 }
 
 #[test]
+fn parts_on_two_hosts_are_one_subnet_with_rewritten_addresses() {
+    one_subnet(Encapsulation::IpRewrite, ["a", "b", "b"], 2);
+}
+
+#[test]
 fn parts_on_three_hosts_are_one_subnet() {
     one_subnet(Encapsulation::Nvgre, ["b", "a", "c"], 3);
 }
@@ -148,6 +153,11 @@ fn one_edge(encapsulation: Encapsulation, fences: &[&str]) {
 #[test]
 fn all_parts_have_one_edge_and_one_fence_over_nvgre() {
     one_edge(Encapsulation::Nvgre, &["open", "out-only", "sealed"]);
+}
+
+#[test]
+fn all_parts_have_one_edge_and_one_fence_with_rewritten_addresses() {
+    one_edge(Encapsulation::IpRewrite, &["open", "out-only", "sealed"]);
 }
 
 #[test]
@@ -213,6 +223,85 @@ fn environments_with_equal_addresses_never_see_each_other() {
         }
     }
     assert_eq!(all.cluster.dropped(Reason::ForgedMac) + all.cluster.dropped(Reason::ForgedAddress), 0);
+}
+
+/// What crosses the physical network at a host while something is done.
+fn crosses(host: &Namespace, what: impl FnOnce()) -> String {
+    let heard = host.start("tcpdump --immediate-mode -n -l -U -i eth0 ip proto 47 or icmp or tcp");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    what();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    heard.stop()
+}
+
+#[test]
+fn rewritten_packets_have_their_own_addresses_and_no_envelope_and_no_host_answers_at_them() {
+    let mut all = Stretched::new(3, Encapsulation::IpRewrite);
+    all.up(shop(1, "open", ["a", "b", "c"]));
+    let [web, db, cache] = ["web", "db", "cache"].map(|machine| &all.guest(1, machine).space);
+    // Over a router, and between two in one physical subnet, of which each asks for the other's hardware address.
+    let own = |machine: &str| all.records[&1].identities[machine].provider.unwrap();
+    for (guest, to, from, host) in [(web, "192.168.23.2", "web", 0), (db, "192.168.23.3", "db", 1)] {
+        assert!(reaches(|| guest.pings(to)));
+        let target = if from == "web" { "db" } else { "cache" };
+        let seen = crosses(&all.host(host).space, || assert!(reaches(|| guest.pings(to))));
+        assert!(seen.contains(&format!("{} > {}: ICMP echo request", own(from), own(target))), "{seen}");
+        assert!(!seen.contains("GRE"), "{seen}");
+    }
+    // Few hops left: not one is taken by a router on the way. To all, and to the edge, goes in an envelope too.
+    assert!(reaches(|| web.attempt("ping -c1 -W1 -t 1 192.168.23.2").is_some()));
+    let seen = crosses(&all.host(1).space, || assert!(reaches(|| cache.pings("192.168.23.254"))));
+    assert!(!seen.contains("> 192.168.23."), "{seen}");
+    let seen = crosses(&all.host(0).space, || drop(web.attempt("ping -c1 -W1 -b 192.168.23.255")));
+    assert!(seen.contains("GRE"), "{seen}");
+    // To those who have none of the addresses, the host says nothing: neither for one that is given out, nor for
+    // another.
+    let _service = all.host(1).space.listen(22, "the host");
+    let stranger = all.cluster.fabric.stranger("stranger", Ipv4Addr::new(10, 2, 0, 77));
+    assert!(reaches(|| stranger.fetch("10.2.0.1:22").is_some()));
+    let free = Ipv4Addr::from(u32::from(own("db")) + 7);
+    for address in [own("db"), free] {
+        assert!(!stranger.pings(address) && stranger.fetch(&format!("{address}:22")).is_none(), "{address}");
+    }
+    assert!(stranger.attempt(&format!("busybox arping -c1 -w1 -I eth0 {}", own("db"))).is_some());
+    assert!(stranger.attempt(&format!("busybox arping -c1 -w1 -I eth0 {free}")).is_none());
+    assert!(!all.host(1).space.run("ip address").contains(&own("db").to_string()));
+    // And once it is given back, nobody answers for it.
+    let gone = own("db");
+    all.remove(1);
+    assert!(stranger.attempt(&format!("busybox arping -c1 -w1 -I eth0 {gone}")).is_none());
+}
+
+#[test]
+fn a_router_that_takes_less_tells_the_machine_whose_packet_it_was() {
+    let mut all = Stretched::new(2, Encapsulation::IpRewrite);
+    all.up(shop(1, "open", ["a", "b", "b"]));
+    let [web, db] = ["web", "db"].map(|machine| &all.guest(1, machine).space);
+    assert!(reaches(|| web.pings("192.168.23.2")));
+    all.cluster.fabric.router.run("ip link set lan2 mtu 1300");
+    assert!(web.attempt("ping -c1 -W1 -M do -s 1400 192.168.23.2").is_none());
+    assert!(web.run("ip route get 192.168.23.2").contains("mtu 1300"));
+    assert!(gets_all(db, web, "192.168.23.1") && gets_all(web, db, "192.168.23.2"));
+    assert_eq!(all.cluster.dropped(Reason::UnknownSender), 0);
+}
+
+#[test]
+fn environments_choose_how_their_frames_travel() {
+    let mut all = Stretched::choosing(2, Encapsulation::Vxlan, Encapsulation::Nvgre);
+    all.up(shop(1, "open", ["a", "b", "b"]));
+    let db = &all.guest(1, "db").space;
+    assert!(reaches(|| db.pings("192.168.23.1")));
+    let seen = crosses(&all.host(0).space, || assert!(reaches(|| db.pings("192.168.23.1"))));
+    assert!(seen.contains("GREv0"), "{seen}");
+    // As large as fits on the lab network too.
+    assert!(db.run("ip link show eth0").contains("mtu 1450"));
+    let mut all = Stretched::choosing(2, Encapsulation::Nvgre, Encapsulation::Vxlan);
+    all.up(shop(1, "open", ["a", "b", "b"]));
+    let db = &all.guest(1, "db").space;
+    assert!(reaches(|| db.attempt("ping -c1 -W1 -M do -s 1422 192.168.23.1").is_some()));
+    let seen = crosses(&all.host(0).space, || assert!(reaches(|| db.pings("192.168.23.1"))));
+    assert!(!seen.contains("GRE"), "{seen}");
+    assert_eq!(all.cluster.complaints(), [].into());
 }
 
 #[test]

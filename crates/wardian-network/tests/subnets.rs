@@ -254,6 +254,11 @@ fn every_host_routes_between_the_subnets_of_an_environment_over_nvgre() {
 }
 
 #[test]
+fn every_host_routes_between_the_subnets_of_an_environment_with_rewritten_addresses() {
+    over_two_hosts(Encapsulation::IpRewrite);
+}
+
+#[test]
 fn every_host_routes_between_the_subnets_of_an_environment_over_vxlan() {
     over_two_hosts(Encapsulation::Vxlan);
 }

@@ -30,7 +30,7 @@ pub struct Pools {
 pub struct Taken {
     /// Slots of edges.
     pub edges: BTreeSet<u16>,
-    /// Public addresses.
+    /// Public addresses, and machines' own provider addresses.
     pub addresses: BTreeSet<Ipv4Addr>,
     /// Ports of the host.
     pub ports: BTreeSet<(Protocol, u16)>,
@@ -190,7 +190,7 @@ pub fn outside(
             IsolationMode::DualInterface => second_mac(slot, &inside_macs),
         };
         let outside = OutsideIdentity { address, mac };
-        identities.insert(name, MachineIdentity { inside, outside, slot });
+        identities.insert(name, MachineIdentity { inside, outside, slot, provider: None });
     }
     let mut ports = taken.ports.clone();
     let mut exposed = Vec::new();

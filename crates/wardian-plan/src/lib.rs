@@ -9,7 +9,8 @@
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
 //! * [`disks`]: which layers nobody needs any more;
-//! * [`placement`]: which host each machine goes to.
+//! * [`placement`]: which host each machine goes to;
+//! * [`rewrite`]: which provider addresses machines get of their own.
 
 pub mod alias;
 pub mod allocate;
@@ -21,3 +22,4 @@ pub mod join;
 pub mod lifecycle;
 pub mod network;
 pub mod placement;
+pub mod rewrite;

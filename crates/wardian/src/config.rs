@@ -78,10 +78,12 @@ unknown keys are errors:
   # Its address on the network to the other hosts, and the port of its daemon there.
   # provider-address = \"10.0.0.1\"
   # peer-port = 7643
-  # How frames travel between hosts: nvgre or vxlan, the same for all.
+  # How frames travel between hosts, where an environment says nothing else: nvgre or vxlan, the same for all.
   # encapsulation = \"nvgre\"
   # The largest packet, in bytes, that the physical network takes between any two hosts; the same for all.
   # mtu = 1500
+  # Addresses that the physical network brings to this host, for machines of environments with ip-rewrite.
+  # rewrite-addresses = \"10.9.1.0/24\"
 
 A flag wins over the file.";
 

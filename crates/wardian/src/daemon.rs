@@ -124,7 +124,8 @@ fn as_member(told: HostConfig, joined: &cluster::Joined) -> HostConfig {
     let membership = joined.membership.clone();
     // The same on every host, for a machine's network does not change when it is somewhere else.
     let mtu = membership.encapsulation.guest_mtu(membership.mtu);
-    let lab = LabConfig { host: Some(membership.lab_address), mtu, ..told.lab };
+    let (host, underlay) = (Some(membership.lab_address), Some(membership.mtu));
+    let lab = LabConfig { host, mtu, underlay, ..told.lab };
     HostConfig { lab, member: Some(membership), ..told }
 }
 

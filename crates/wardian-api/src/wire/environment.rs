@@ -260,6 +260,9 @@ pub struct Addresses {
     /// How the outside knows it; unique per instance. Missing where it has no outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<Outside>,
+    /// Its own address on the physical network, where addresses are rewritten between the hosts of its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_address: Option<String>,
     /// Its DNS name on the lab network: the same when an environment of that name is made again. Absent while the
     /// environment is being removed, or where it has no outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -375,6 +378,7 @@ impl AddressList {
                     machine: name.to_string(),
                     inside: Inside::new(&identity.inside, &record.spec.network.domain),
                     outside: record.has_outside(name).then(|| (&identity.outside).into()),
+                    provider_address: identity.provider.map(|address| address.to_string()),
                     alias: names.map(|names| names.stable.to_string()),
                     opaque_alias: names.map(|names| names.opaque.to_string()),
                     exposed: Exposure::of(record, name),

@@ -54,6 +54,9 @@ pub struct MachineDetail {
     /// How the outside knows it; unique per instance. Missing where it has no outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<Outside>,
+    /// Its own address on the physical network, where addresses are rewritten between the hosts of its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_address: Option<String>,
     /// The ports that lead to it.
     pub exposed: Vec<Exposure>,
 }
@@ -180,6 +183,7 @@ impl MachineDetail {
                 ready_after_ms: phase.and_then(ready_after),
                 inside: Inside::new(&identity.inside, &record.spec.network.domain),
                 outside: record.has_outside(name).then(|| (&identity.outside).into()),
+                provider_address: identity.provider.map(|address| address.to_string()),
                 exposed: Exposure::of(record, name),
             });
         }

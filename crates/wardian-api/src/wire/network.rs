@@ -26,7 +26,7 @@ pub struct Underlay {
     pub device: String,
     /// The host's address there.
     pub provider_address: String,
-    /// How frames travel: `nvgre` or `vxlan`.
+    /// How frames travel, where an environment says nothing else: `nvgre` or `vxlan`.
     pub encapsulation: String,
     /// The largest IP packet that fits between hosts, in bytes.
     pub mtu: u16,

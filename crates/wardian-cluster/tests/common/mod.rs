@@ -36,6 +36,7 @@ pub(crate) fn newcomer(number: u8) -> Newcomer {
         version: "0.1.0".to_owned(),
         qemu: "10.0.0".to_owned(),
         encapsulations: vec![Encapsulation::Nvgre, Encapsulation::Vxlan],
+        rewrite_addresses: None,
         settings: settings(),
     }
 }

@@ -145,8 +145,11 @@ impl Host {
     async fn allocate(&self, spec: &EnvironmentSpec, origins: &Origins) -> Result<Allocation, Refusal> {
         let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
         let taken: Taken = claims.into_iter().map(|claim| claim.of).collect();
-        allocate::outside(origins.inside.clone(), &spec.isolation, &self.shared.config.pools(), &taken)
-            .map_err(exhausted)
+        let pools = self.shared.config.pools();
+        let mut allocation =
+            allocate::outside(origins.inside.clone(), &spec.isolation, &pools, &taken).map_err(exhausted)?;
+        self.give_providers(spec, &origins.elsewhere, &mut allocation.identities, &taken).await?;
+        Ok(allocation)
     }
 }
 

@@ -3,6 +3,7 @@
 mod acl;
 mod clone;
 mod create;
+mod encapsulation;
 mod expiry;
 mod expose;
 mod fence;

@@ -16,6 +16,7 @@ use wardian_model::{
 };
 use wardian_plan::placement::{Hosts, Limits, Wanted, place, records};
 
+use super::encapsulation::can_carry;
 use crate::{Host, Refusal, refusal::problem};
 
 /// A host of a cluster, and how it stands.
@@ -138,7 +139,12 @@ impl Host {
             .collect();
         let environments = records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let hosts = records.list::<HostRecord>(HostRecord::PREFIX).await?;
-        decide(&records::hosts(hosts, &there, &environments), spec).map(Some)
+        let placement = decide(&records::hosts(hosts.clone(), &there, &environments), spec)?;
+        let chosen: BTreeSet<&HostName> = placement.machines.values().collect();
+        if chosen.len() > 1 {
+            can_carry(spec, &hosts, &chosen)?;
+        }
+        Ok(Some(placement))
     }
 
     /// The machines of a new environment that go to other hosts than this one, which makes it and has its edge.

@@ -20,7 +20,7 @@ pub struct Traffic {
     pub device: String,
     /// This host's address there.
     pub provider: Ipv4Addr,
-    /// How frames travel.
+    /// How frames travel, where an environment says nothing else.
     pub encapsulation: Encapsulation,
     /// The largest IP packet that fits, in bytes.
     pub mtu: u16,

@@ -223,6 +223,7 @@ static NETWORK: Shape = Shape::Table {
             },
         ),
         key("acl", &ACL),
+        key("encapsulation", &Shape::Word { words: &["nvgre", "vxlan", "ip-rewrite"] }),
     ],
 
     whole: Value::fits::<NetworkSpec>,

@@ -11,7 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AclRule, EnvironmentSpec};
-use crate::name::{Domain, MachineName, SubnetName};
+use crate::{
+    encapsulation::Encapsulation,
+    name::{Domain, MachineName, SubnetName},
+};
 
 /// The network inside an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +27,8 @@ pub struct NetworkSpec {
     pub subnets: Subnets,
     /// What its machines may say and hear; all of it where nothing is said.
     pub acl: Vec<AclRule>,
+    /// How its frames travel between hosts, where it lies on several; as the cluster's where nothing is said.
+    pub encapsulation: Option<Encapsulation>,
 }
 
 /// One subnet without a name, or one to eight that have names.
@@ -161,7 +166,7 @@ impl NetworkSpec {
 
 impl Default for NetworkSpec {
     fn default() -> Self {
-        Self { domain: Self::default_domain(), subnets: Subnets::default(), acl: Vec::new() }
+        Self { domain: Self::default_domain(), subnets: Subnets::default(), acl: Vec::new(), encapsulation: None }
     }
 }
 
@@ -184,6 +189,9 @@ struct Written {
     /// What its machines may say and hear; all of it where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     acl: Vec<AclRule>,
+    /// How its frames travel between hosts, where it lies on several; as the cluster's where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encapsulation: Option<Encapsulation>,
 }
 
 impl TryFrom<Written> for NetworkSpec {
@@ -196,7 +204,8 @@ impl TryFrom<Written> for NetworkSpec {
             (None, Some(named)) => Subnets::named(named)?,
             (None, None) => Subnets::default(),
         };
-        Ok(Self { domain: written.domain, subnets, acl: written.acl })
+        let Written { domain, acl, encapsulation, .. } = written;
+        Ok(Self { domain, subnets, acl, encapsulation })
     }
 }
 
@@ -206,7 +215,7 @@ impl From<NetworkSpec> for Written {
             Kind::One(one) => (Some(one), None),
             Kind::Named(named) => (None, Some(named)),
         };
-        Self { domain: spec.domain, subnet, subnets, acl: spec.acl }
+        Self { domain: spec.domain, subnet, subnets, acl: spec.acl, encapsulation: spec.encapsulation }
     }
 }
 
@@ -238,6 +247,15 @@ mod tests {
         assert_eq!(all, ["0 front 10.1.0.254", "1 back 10.0.0.254"]);
         assert_eq!(spec.subnets.first().name.unwrap().as_str(), "front");
         assert_eq!(serde_json::to_string(&spec).unwrap(), kept);
+    }
+
+    #[test]
+    fn an_encapsulation_is_kept_and_none_is_none() {
+        let kept = json!({ "domain": "lab.internal", "subnet": "192.168.23.0/24", "encapsulation": "ip-rewrite" });
+        let spec = read(kept.clone()).unwrap();
+        assert_eq!(spec.encapsulation, Some(Encapsulation::IpRewrite));
+        assert_eq!(serde_json::to_value(&spec).unwrap(), kept);
+        assert!(read(json!({ "encapsulation": "geneve" })).unwrap_err().contains("geneve"));
     }
 
     #[test]

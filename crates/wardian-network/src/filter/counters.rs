@@ -23,14 +23,15 @@ pub enum Reason {
     ForgedAddress,
     /// Nobody has its receiver's hardware address there.
     UnknownDestination,
-    /// It was sent by a provider address that is no host of the subnet's.
+    /// It was sent by a provider address that is no host of the subnet's, or, where addresses are rewritten, no
+    /// machine's of the domain.
     UnknownSender,
     /// It came in another envelope than the subnet's.
     WrongEncapsulation,
     /// It is cut off, or makes no sense.
     Malformed,
-    /// It stays on its host: it has no sender's address yet, as when asking for one, or it is a broadcast where addresses
-    /// are rewritten.
+    /// It stays on its host: it has no sender's address yet, as when asking for one, or it is what a gateway says to
+    /// all.
     NotCarried,
 }
 

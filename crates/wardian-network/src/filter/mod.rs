@@ -170,12 +170,14 @@ impl Filter {
         Ok(Self { bpf, pins: pins.to_owned() })
     }
 
-    /// Takes envelopes for `here` from a device towards the other hosts.
+    /// Takes envelopes for `here` from a device towards the other hosts, whose hardware address is `mac`, and answers
+    /// there for the provider addresses of machines that are here.
     ///
     /// # Errors
     /// When the kernel refuses, or there is no such device.
-    pub fn receive(&mut self, device: &str, here: Ipv4Addr) -> Result<(), FilterError> {
+    pub fn receive(&mut self, device: &str, mac: [u8; 6], here: Ipv4Addr) -> Result<(), FilterError> {
         self.put("own", here.octets(), 1u8)?;
+        self.put("faces", index(device)?, tables::face(mac))?;
         self.attach(Side::Arrive, device)
     }
 
@@ -184,14 +186,20 @@ impl Filter {
     ///
     /// # Errors
     /// As [`Self::receive`].
-    pub fn receive_only(&mut self, device: &str, here: Ipv4Addr) -> Result<(), FilterError> {
-        self.receive(device, here)?;
+    pub fn receive_only(&mut self, device: &str, mac: [u8; 6], here: Ipv4Addr) -> Result<(), FilterError> {
+        self.receive(device, mac, here)?;
         for (address, _) in self.rows::<[u8; 4], u8>("own")? {
             if address != here.octets() {
                 self.remove::<_, u8>("own", address)?;
             }
         }
-        let own = self.pin(Side::Arrive, index(device)?);
+        let device = index(device)?;
+        for (other, _) in self.rows::<u32, tables::FaceValue>("faces")? {
+            if other != device {
+                self.remove::<_, tables::FaceValue>("faces", other)?;
+            }
+        }
+        let own = self.pin(Side::Arrive, device);
         for pin in pinned(&self.pins)? {
             let name = pin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if pin != own && name.starts_with("arrive-") {

@@ -12,6 +12,8 @@ pub(super) const MOST_FLOODED: usize = 32;
 pub(super) type PortValue = [u8; 20];
 pub(super) type OwnerValue = [u8; 24];
 pub(super) type InsideKey = [u8; 8];
+/// Of a device towards the other hosts.
+pub(super) type FaceValue = [u8; 8];
 pub(super) type StationKey = [u8; 12];
 pub(super) type StationValue = [u8; 4];
 pub(super) type AddressKey = [u8; 8];
@@ -38,6 +40,10 @@ pub(super) fn port(uplink: &Uplink, underlay: u32) -> PortValue {
 /// Whether a port is one of that subnet.
 pub(super) fn is_of(port: &PortValue, vsid: Vsid) -> bool {
     port[..4] == number(vsid)
+}
+
+pub(super) fn face(mac: [u8; 6]) -> FaceValue {
+    joined(&[&mac, &[0; 2]])
 }
 
 /// What is behind a machine's own provider address.

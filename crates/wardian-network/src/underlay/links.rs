@@ -58,6 +58,11 @@ pub(super) fn device_of(provider: Ipv4Addr) -> Result<Link, UnderlayError> {
     Err(UnderlayError::NoProvider { address: provider, there })
 }
 
+/// Its hardware address, which [`device_of`] has looked at.
+pub(super) fn mac_of(device: &Link) -> [u8; 6] {
+    <[u8; 6]>::try_from(&device.mac[..]).unwrap_or_default()
+}
+
 /// Makes the uplink of the lab bridge as it shall be; tells the index of its port, and the bridge's hardware address.
 pub(super) fn ensure(bridge: &str, owner: &str, changes: &mut Changes) -> Result<(u32, MacAddress), UnderlayError> {
     let doing = || NetworkError::kernel(format!("make the uplink of {bridge}"));

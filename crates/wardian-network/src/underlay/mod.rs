@@ -9,6 +9,7 @@
 //! Links, programs and tables stay when the daemon ends, and traffic goes on; the next [`Underlay::open`] finds them.
 //! All is in the namespace of the thread that opens it.
 
+mod addresses;
 mod error;
 mod links;
 
@@ -20,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::Ipv4Net;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_plan::{
@@ -51,6 +53,8 @@ pub struct UnderlayConfig {
     pub encapsulation: Encapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub mtu: u16,
+    /// Where machines on this host get provider addresses of their own from.
+    pub rewrite_addresses: Option<Ipv4Net>,
 }
 
 /// The lab bridge, connected.
@@ -102,11 +106,13 @@ impl Underlay {
     pub async fn open(config: UnderlayConfig) -> Result<Self, UnderlayError> {
         let daemon = Namespace::current()?;
         let (provider, needed, pins) = (config.provider, config.mtu, pins(&config.run_dir));
+        let rewrite_addresses = config.rewrite_addresses;
         let open = move || {
             let device = links::device_of(provider)?;
             links::is_wide(&device, provider, needed)?;
             let mut filter = Filter::open(&pins)?;
-            filter.receive_only(&device.name, provider)?;
+            filter.receive_only(&device.name, links::mac_of(&device), provider)?;
+            addresses::hold(rewrite_addresses)?;
             Ok((device, filter))
         };
         let (device, filter) = run(&daemon, "open the way to other hosts", open).await?;
@@ -177,14 +183,15 @@ impl Underlay {
     /// # Errors
     /// When there is no such device, or the kernel refuses.
     pub async fn connect(&self, plan: &UplinkPlan) -> Result<Changes, UnderlayError> {
+        let encapsulation = plan.encapsulation.unwrap_or(self.config.encapsulation);
         let uplink = |device: &str| Uplink {
             vsid: plan.vsid,
             domain: plan.domain,
             device: device.to_owned(),
             underlay: self.device.clone(),
             here: self.config.provider,
-            encapsulation: self.config.encapsulation,
-            mtu: self.mtu.min(plan.mtu),
+            encapsulation,
+            mtu: encapsulation.guest_mtu(self.config.mtu).min(plan.mtu),
         };
         let (first, beside) = (uplink(&plan.outer), plan.transit.as_ref().map(|transit| uplink(&transit.outer)));
         self.work("connect a switch to other hosts", move |state| {
@@ -289,6 +296,7 @@ impl Underlay {
         let (pins, owner) = (pins(run_dir), owner(instance));
         let remove = move || {
             links::remove(&owner)?;
+            addresses::hold(None)?;
             Ok(Filter::remove_all(&pins)?)
         };
         run(daemon, "remove the way to other hosts", remove).await

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, path::PathBuf};
 
+use ipnet::Ipv4Net;
 use nix::mount::{MntFlags, umount2};
 use wardian_model::{environment::EnvironmentRecord, mac::MacAddress};
 use wardian_network::{
@@ -163,7 +164,7 @@ impl ClusterHost {
         let run_dir = fabric.folder.path().join(format!("run{n}"));
         // The last free address of the lab network, and downwards.
         let lab_address = Ipv4Addr::new(10, 86, 255, 254 - n);
-        let lab = LabConfig { host: Some(lab_address), mtu, ..LabConfig::default() };
+        let lab = LabConfig { host: Some(lab_address), mtu, underlay: Some(fabric.mtu), ..LabConfig::default() };
         let network = NetworkConfig::new(&run_dir, "test", lab.clone());
         let network = space.enter(|| Network::open(network).unwrap());
         wait(network.ensure_lab(&lab_plan(&lab, &[]))).unwrap();
@@ -194,7 +195,14 @@ impl ClusterHost {
 
     pub fn open(&self, provider: Ipv4Addr, encapsulation: Encapsulation) -> Result<Underlay, UnderlayError> {
         let (run_dir, mtu) = (self.run_dir.clone(), self.underlay_mtu);
-        let config = UnderlayConfig { run_dir, instance: "test".to_owned(), provider, encapsulation, mtu };
+        let config = UnderlayConfig {
+            run_dir,
+            instance: "test".to_owned(),
+            provider,
+            encapsulation,
+            mtu,
+            rewrite_addresses: Some(rewrite_addresses(provider)),
+        };
         self.space.enter(|| wait(Underlay::open(config)))
     }
 
@@ -219,6 +227,12 @@ impl Drop for ClusterHost {
             let _ = umount2(&mounted, MntFlags::MNT_DETACH);
         }
     }
+}
+
+/// Of a host: 10.SUBNET.(100 + NUMBER).0/24, a piece of its physical subnet.
+pub fn rewrite_addresses(provider: Ipv4Addr) -> Ipv4Net {
+    let [a, subnet, _, number] = provider.octets();
+    Ipv4Net::new_assert(Ipv4Addr::new(a, subnet, 100 + number, 0), 24)
 }
 
 fn port(mac: MacAddress) -> String {

@@ -83,12 +83,6 @@ impl Fabric {
     pub fn know(&mut self, subnets: &[Subnet]) {
         for host in &mut self.hosts {
             let wanted = compile(host.provider, subnets);
-            // The host answers for its machines' own provider addresses.
-            for lookup in wanted.lookups.values().filter(|lookup| lookup.provider == host.provider) {
-                if let Some(rewrite) = lookup.rewrite {
-                    host.space.run(&format!("ip address replace {}/16 dev eth0", rewrite.address));
-                }
-            }
             for change in difference(&host.policy, &wanted) {
                 host.filter.apply(&change).unwrap();
             }
@@ -177,11 +171,17 @@ impl FabricHost {
 }
 
 fn open(space: &Namespace, pins: &Path, provider: Ipv4Addr) -> Filter {
+    let mac = mac_of(space, "eth0").bytes();
     space.enter(|| {
         let mut filter = Filter::open(pins).unwrap();
-        filter.receive("eth0", provider).unwrap();
+        filter.receive("eth0", mac, provider).unwrap();
         filter
     })
+}
+
+/// The hardware address of a device.
+pub fn mac_of(space: &Namespace, device: &str) -> MacAddress {
+    space.run(&format!("ip -br link show {device}")).split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
 impl Drop for FabricHost {

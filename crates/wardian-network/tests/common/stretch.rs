@@ -13,7 +13,7 @@ use wardian_plan::{
 
 use super::{
     Guest,
-    cluster::{Cluster, ClusterHost, Edge, wait},
+    cluster::{Cluster, ClusterHost, Edge, rewrite_addresses, wait},
     script,
 };
 
@@ -28,6 +28,8 @@ pub struct Stretched {
     pub services: BTreeMap<(u8, usize), Services>,
     pub records: BTreeMap<u8, EnvironmentRecord>,
     pub cluster: Cluster,
+    /// How the environments' frames travel, where they choose: as the lab network's otherwise.
+    chosen: Option<Encapsulation>,
     /// Where DHCP and DNS servers go on while the test waits for something.
     runtime: tokio::runtime::Runtime,
 }
@@ -75,7 +77,15 @@ pub fn name(host: usize) -> HostName {
 
 impl Stretched {
     pub fn new(hosts: u8, encapsulation: Encapsulation) -> Self {
-        Self::with_mtu(hosts, encapsulation, mtu(encapsulation))
+        match encapsulation {
+            Encapsulation::IpRewrite => Self::choosing(hosts, Encapsulation::Nvgre, encapsulation),
+            _ => Self::with_mtu(hosts, encapsulation, mtu(encapsulation)),
+        }
+    }
+
+    /// With environments that choose an encapsulation, which the lab network doesn't have.
+    pub fn choosing(hosts: u8, lab: Encapsulation, chosen: Encapsulation) -> Self {
+        Self { chosen: Some(chosen), ..Self::with_mtu(hosts, lab, mtu(lab)) }
     }
 
     pub fn with_mtu(hosts: u8, encapsulation: Encapsulation, mtu: u16) -> Self {
@@ -85,7 +95,8 @@ impl Stretched {
     /// In a cluster without environments.
     pub fn over(cluster: Cluster) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { guests: BTreeMap::new(), services: BTreeMap::new(), records: BTreeMap::new(), cluster, runtime }
+        let (guests, services, records) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { guests, services, records, cluster, chosen: None, runtime }
     }
 
     pub fn host(&self, host: usize) -> &ClusterHost {
@@ -102,9 +113,25 @@ impl Stretched {
         (0..self.cluster.hosts.len()).filter(|host| with.contains(&name(*host))).collect()
     }
 
+    /// As its environments are in this cluster: with addresses of their hosts where they are rewritten.
+    fn chosen(&self, mut record: EnvironmentRecord) -> EnvironmentRecord {
+        record.spec.network.encapsulation = self.chosen;
+        if self.chosen == Some(Encapsulation::IpRewrite) {
+            let hosts: Vec<_> = record.identities.keys().map(|machine| record.host_of(machine).cloned()).collect();
+            for ((k, identity), host) in (1..).zip(record.identities.values_mut()).zip(hosts) {
+                let at = (0..self.cluster.hosts.len()).find(|at| Some(name(*at)) == host).unwrap();
+                let prefix = rewrite_addresses(self.host(at).provider);
+                let place = usize::from(record.edge.slot) * 4 + k;
+                identity.provider = prefix.hosts().nth(place);
+            }
+        }
+        record
+    }
+
     /// Makes what is said of an environment true on its hosts, as their daemons do; what had to be done at networks.
     pub fn ensure(&mut self, record: EnvironmentRecord) -> Vec<String> {
         let n = u8::try_from(record.edge.slot).unwrap();
+        let record = self.chosen(record);
         self.records.insert(n, record);
         let mut all = Vec::new();
         for host in self.parts(n) {
@@ -130,7 +157,7 @@ impl Stretched {
             for (switch, tap) in plan.inside_taps() {
                 let machine = ["web", "db", "cache"].into_iter().find(|m| *m == tap.machine.as_str()).unwrap();
                 let said = self.boot(n, host, machine);
-                let mtu = self.host(host).lab.mtu;
+                let mtu = self.host(host).lab.inside_mtu(&self.records[&n]);
                 let gateway = plan.bridges().find(|bridge| bridge.name == switch).unwrap().address.addr();
                 let told = [format!("ip={}", tap.address), format!("mtu={mtu}"), format!("router={gateway}")];
                 for line in told {

@@ -61,6 +61,15 @@ pub(crate) fn rewritten(from: &Seat, to: &Seat) -> Vec<Vec<u8>> {
     payloads(from, to).into_iter().map(|(kind, load)| [&ethernet[..], &ip(kind, from, to, &load)].concat()).collect()
 }
 
+/// What a router says to `to` about packets that it has sent to `about`.
+pub(crate) fn router_errors(router: &Seat, to: &Seat, about: &Seat) -> Vec<Vec<u8>> {
+    let [router, to, about] = [router, to, about].map(|seat| seat.own.unwrap());
+    let ethernet = ethernet(MacAddress::local(1), MacAddress::local(2));
+    let quoted = ip(6, to, about, &[0, 80, 0, 9, 0, 0, 0, 1]);
+    let error = |kind: u8| [&[kind, 4, 0x56, 0x78, 0, 0, 5, 0x78], &quoted[..]].concat();
+    [3, 11, 5].map(|kind| [&ethernet[..], &ip(1, router, to, &error(kind))].concat()).into()
+}
+
 pub(crate) fn nvgre(vsid: u32, from: Ipv4Addr, to: Ipv4Addr, inner: &[u8]) -> Vec<u8> {
     let gre = [&[0x20, 0, 0x65, 0x58][..], &(vsid << 8 | 0x5a).to_be_bytes(), inner].concat();
     [ethernet(MacAddress::local(1), MacAddress::local(2)), ip(47, from, to, &gre)].concat()

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::fabric::{Fabric, TestSwitch, UNDERLAY_MTU, subnet};
+use common::fabric::{Fabric, TestSwitch, UNDERLAY_MTU, mac_of, subnet};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestError, TestRunner},
@@ -64,7 +64,8 @@ impl World {
         let switches =
             subnets.iter().map(|subnet| fabric.switch(1, &format!("s{}", subnet.vsid), subnet, None)).collect();
         fabric.know(&subnets);
-        Self { fabric, rules: Rules { here, subnets }, _switches: switches }
+        let mac = mac_of(&fabric.hosts[1].space, "eth0").bytes();
+        Self { fabric, rules: Rules { here, mac, subnets }, _switches: switches }
     }
 
     fn subnet(&self, vsid: u32) -> &Subnet {
@@ -117,7 +118,8 @@ impl World {
     fn arriving(&self) -> Vec<Vec<u8>> {
         let [there, here] = [0, 1].map(|n: usize| self.fabric.hosts[n].provider);
         let mut all = Vec::new();
-        for (vsid, wrap) in [(5001, frames::nvgre as fn(_, _, _, &[u8]) -> _), (6001, frames::vxlan)] {
+        let nvgre = frames::nvgre as fn(_, _, _, &[u8]) -> _;
+        for (vsid, wrap) in [(5001, nvgre), (6001, frames::vxlan), (7001, nvgre)] {
             let [other, own, second, own_second] = [0, 1, 2, 3].map(|n: usize| self.subnet(vsid).seats[n]);
             let gateway = Seat { mac: MacAddress::GATEWAY, ..other };
             let claimed = Seat { mac: second.mac, ..own_second };
@@ -128,12 +130,19 @@ impl World {
                 to_all[..6].fill(0xff);
                 all.push(wrap(vsid, there, here, &to_all));
             }
-            all.push(wrap(11_002 - vsid, there, here, &frames::frames(&other, &own)[0]));
+            all.push(wrap(if vsid == 5001 { 6001 } else { 5001 }, there, here, &frames::frames(&other, &own)[0]));
         }
         for domain in [3, 4] {
             let subnets = || self.rules.subnets.iter().filter(|subnet| subnet.domain == domain);
             let seats: Vec<_> = subnets().flat_map(|subnet| &subnet.seats).collect();
             all.extend(seats.iter().flat_map(|from| seats.iter().flat_map(|to| frames::rewritten(from, to))));
+            // Errors of routers on the way about what one has sent, right and wrong; and questions for addresses.
+            let router = Seat { own: Some(Ipv4Addr::new(10, 2, 0, 254)), ..*seats[0] };
+            for to in &seats {
+                all.extend(seats.iter().flat_map(|about| frames::router_errors(&router, to, about)));
+                let asked = Seat { address: to.own.unwrap(), ..**to };
+                all.push(frames::question(&router, &asked));
+            }
         }
         all
     }

@@ -15,6 +15,8 @@ const GATEWAY: [u8; 6] = MacAddress::GATEWAY.bytes();
 /// What one host knows.
 pub(crate) struct Rules {
     pub(crate) here: Ipv4Addr,
+    /// The hardware address of its device towards the other hosts.
+    pub(crate) mac: [u8; 6],
     pub(crate) subnets: Vec<Subnet>,
 }
 
@@ -163,14 +165,6 @@ impl Rules {
         }
         let mtu = subnet.encapsulation.guest_mtu(UNDERLAY_MTU);
         let fits = frame.len() - ETHERNET <= usize::from(mtu);
-        if subnet.encapsulation == Encapsulation::IpRewrite {
-            if is_for_all(target) {
-                return None;
-            }
-            let outside = |address| self.outside(subnet.domain, address);
-            let addresses = [outside(from)?, outside(to)?];
-            return if fits { rewritten(frame, addresses, outside) } else { too_big(frame, mtu) };
-        }
         let host = if is_for_all(target) {
             let other = subnet.seats.iter().map(|seat| seat.provider).find(|provider| *provider != self.here)?;
             if routed || !fits {
@@ -183,9 +177,12 @@ impl Rules {
         if !fits {
             return too_big(frame, mtu);
         }
+        if let Some(sent) = self.between_two(subnet, target, [from, to], frame) {
+            return Some(sent);
+        }
         let vsid = subnet.vsid.number() << 8;
         let ethernet = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0];
-        if subnet.encapsulation == Encapsulation::Nvgre {
+        if subnet.encapsulation != Encapsulation::Vxlan {
             let gre = [&[0x20, 0, 0x65, 0x58][..], &vsid.to_be_bytes()].concat();
             let ip = header(47, self.here, host, gre.len() + frame.len());
             return Some(Sent {
@@ -200,6 +197,22 @@ impl Rules {
         Some(Sent { bytes: [&ethernet, &ip[..], &udp, frame].concat(), flow: Some((34, 2)), sums: vec![24] })
     }
 
+    /// Where addresses are rewritten: what one machine here says to one elsewhere, each with a provider address of
+    /// its own.
+    fn between_two(&self, subnet: &Subnet, target: [u8; 6], [from, to]: [[u8; 4]; 2], frame: &[u8]) -> Option<Sent> {
+        let has_hops = frame[22] >= 32;
+        if subnet.encapsulation != Encapsulation::IpRewrite || is_for_all(target) || !has_hops {
+            return None;
+        }
+        let (_, source) = self.domain(subnet.domain).find(|(_, seat)| seat.address.octets() == from)?;
+        let receiver = subnet.seats.iter().find(|seat| seat.address.octets() == to)?;
+        if source.provider != self.here || receiver.provider == self.here || receiver.mac.bytes() != target {
+            return None;
+        }
+        let outside = |address| self.outside(subnet.domain, address);
+        rewritten(frame, [outside(from)?, outside(to)?], outside)
+    }
+
     fn outside(&self, domain: u32, address: [u8; 4]) -> Option<[u8; 4]> {
         let mut all = self.domain(domain);
         all.find(|(_, seat)| seat.address.octets() == address).and_then(|(_, seat)| Some(seat.own?.octets()))
@@ -212,6 +225,9 @@ impl Rules {
 
     /// What comes from the other hosts.
     pub(crate) fn arrive(&self, frame: &[u8]) -> Expected {
+        if at(frame, 12) == Some([8, 6]) {
+            return self.machine_answers(frame).map_or(Expected::NotOurs, |sent| Expected::Sent(Sent::exactly(sent)));
+        }
         if at(frame, 12) != Some([8, 0]) || frame[14] >> 4 != 4 {
             return Expected::NotOurs;
         }
@@ -238,7 +254,8 @@ impl Rules {
             _ => return Expected::NotOurs,
         };
         let subnet = self.subnets.iter().find(|subnet| {
-            subnet.encapsulation == encapsulation
+            let is_so = subnet.encapsulation == encapsulation;
+            (is_so || subnet.encapsulation == Encapsulation::IpRewrite && encapsulation == Encapsulation::Nvgre)
                 && vsid.as_ref().map(|v| &v[..]) == Some(&subnet.vsid.number().to_be_bytes()[1..])
         });
         let inner = subnet.and_then(|subnet| self.unwrapped(subnet, at(frame, 26)?, frame.get(start..)?));
@@ -258,9 +275,30 @@ impl Rules {
         (is_peer && is_ip && right && reaches).then(|| inner.to_vec())
     }
 
+    /// The answer to who asks for the hardware address of a machine's own provider address, for those that are here.
+    fn machine_answers(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let asks = at(frame, 14)? == [0, 1, 8, 0] && at(frame, 20)? == [0, 1];
+        let wanted: [u8; 4] = at(frame, 38)?;
+        let (_, seat) = self.owner(wanted)?;
+        if !asks || seat.provider != self.here {
+            return None;
+        }
+        let asker: [u8; 10] = at(frame, 22)?;
+        let answer = [&asker[..6], &self.mac, &frame[12..20], &[0, 2], &self.mac, &wanted, &asker, &frame[42..]];
+        Some(answer.concat())
+    }
+
+    /// To whom the packet was that an error quotes, if it is one that its receiver has sent.
+    fn quoted_receiver(&self, frame: &[u8]) -> Option<(&Subnet, &Seat)> {
+        let is_first = frame[20] & 0x1f == 0 && frame[21] == 0;
+        let is_error = frame[14] == 0x45 && frame[23] == 1 && is_first && matches!(frame.get(34)?, 3 | 11 | 12);
+        let quoted: [u8; IP] = at(frame, 42)?;
+        (is_error && at(&quoted, 12) == at::<4>(frame, 30)).then(|| self.owner(at(&quoted, 16)?)).flatten()
+    }
+
     /// A packet for the own provider address of a machine.
     fn given_back(&self, frame: &[u8], (subnet, to): (&Subnet, &Seat)) -> Option<Sent> {
-        let (of, from) = self.owner(at(frame, 26)?)?;
+        let (of, from) = self.owner(at(frame, 26)?).or_else(|| self.quoted_receiver(frame))?;
         if of.domain != subnet.domain || from.provider == self.here || to.provider != self.here {
             return None;
         }

@@ -32,7 +32,8 @@ pub struct Seat {
     pub mac: MacAddress,
     /// The provider address of its host.
     pub provider: Ipv4Addr,
-    /// Its own provider address. Used where addresses are rewritten; without it, nobody elsewhere reaches the machine then.
+    /// Its own provider address. Used where addresses are rewritten; without it, the machine's frames travel in
+    /// envelopes.
     pub own: Option<Ipv4Addr>,
 }
 

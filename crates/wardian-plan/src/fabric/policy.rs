@@ -59,6 +59,7 @@ const FIRST: Order = (false, None, 0);
 struct Part {
     vsid: Vsid,
     domain: u32,
+    encapsulation: Encapsulation,
     is_inside: bool,
     seats: Vec<Seat>,
 }
@@ -67,8 +68,8 @@ struct Part {
 #[derive(Debug, Clone, Default)]
 struct Net {
     domain: u32,
-    /// How many parts it has, with seats or without.
-    parts: usize,
+    /// How frames travel, as each of its parts says, whether it has seats or not. It is as the last one says.
+    parts: BTreeMap<Order, Encapsulation>,
     stations: BTreeMap<(MacAddress, Order), Ipv4Addr>,
     lookups: BTreeMap<(Ipv4Addr, Order), Lookup>,
 }
@@ -178,7 +179,7 @@ impl Policy {
         for (name, place) in self.hosts.clone() {
             let mac = crate::network::lab_mac(self.prefix, place.lab);
             let seats = vec![Seat { address: place.lab, mac, provider: place.provider, own: None }];
-            let part = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats };
+            let part = self.on_lab(seats);
             self.add(&Arc::new(Source::Host(name)), &part);
         }
         let environments: Vec<_> =
@@ -192,10 +193,18 @@ impl Policy {
     fn parts_of(&self, extent: &Extent) -> Vec<Part> {
         let provider = |host: &HostName| Some(self.hosts.get(host)?.provider);
         let lab = extent.on_lab(provider).collect();
-        let outside = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats: lab };
+        let outside = self.on_lab(lab);
         let inside = extent.inside(self.encapsulation, provider);
-        let inside = inside.map(|Subnet { vsid, domain, seats, .. }| Part { vsid, domain, is_inside: true, seats });
+        let inside = inside.map(|subnet| {
+            let Subnet { vsid, domain, encapsulation, seats } = subnet;
+            Part { vsid, domain, encapsulation, is_inside: true, seats }
+        });
         std::iter::once(outside).chain(inside).collect()
+    }
+
+    const fn on_lab(&self, seats: Vec<Seat>) -> Part {
+        let encapsulation = self.encapsulation;
+        Part { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, is_inside: false, seats }
     }
 
     /// What `before` was of that record is `now`.
@@ -259,7 +268,7 @@ impl Policy {
         let hosts = &self.domains.get(&net.domain)?.hosts;
         hosts.contains_key(&self.here).then(|| Switch {
             domain: net.domain,
-            encapsulation: self.encapsulation,
+            encapsulation: net.parts.values().next_back().copied().unwrap_or(self.encapsulation),
             peers: hosts.keys().copied().filter(|host| *host != self.here).collect(),
         })
     }
@@ -269,12 +278,12 @@ impl Policy {
         let domain = self.domains.entry(part.domain).or_default();
         domain.nets.insert(part.vsid);
         net.domain = part.domain;
-        net.parts += 1;
+        net.parts.insert((part.is_inside, Some(source.clone()), 0), part.encapsulation);
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
             *domain.hosts.entry(seat.provider).or_default() += 1;
             net.stations.insert((seat.mac, order.clone()), seat.provider);
-            net.lookups.insert((seat.address, order), seat.lookup(part.domain, self.encapsulation));
+            net.lookups.insert((seat.address, order), seat.lookup(part.domain, part.encapsulation));
         }
     }
 
@@ -293,8 +302,8 @@ impl Policy {
             net.stations.remove(&(seat.mac, order.clone()));
             net.lookups.remove(&(seat.address, order));
         }
-        net.parts -= 1;
-        if net.parts == 0 {
+        net.parts.remove(&(part.is_inside, Some(source.clone()), 0));
+        if net.parts.is_empty() {
             self.nets.remove(&part.vsid);
             domain.nets.remove(&part.vsid);
             if domain.nets.is_empty() {

@@ -46,8 +46,20 @@ pub(super) struct Extent {
 struct Inside {
     vsid: Vsid,
     domain: u32,
+    /// As it was asked for; as the cluster's where nothing was.
+    encapsulation: Option<Encapsulation>,
     /// Its machines, each at its host, and the gateway, which is where the edge is.
-    seats: Vec<(Ipv4Addr, MacAddress, HostName)>,
+    seats: Vec<Inhabitant>,
+}
+
+/// Who is in a subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inhabitant {
+    address: Ipv4Addr,
+    mac: MacAddress,
+    host: HostName,
+    /// Its own provider address, where it has one.
+    own: Option<Ipv4Addr>,
 }
 
 impl Extent {
@@ -55,13 +67,24 @@ impl Extent {
         let edge = record.host.as_ref().map(|host| (host.clone(), network::on_lab(record)));
         let subnets = record.stretch.iter().flat_map(|_| record.spec.network.subnets.iter());
         let inside = subnets.map(|subnet| {
-            let gateway = record.host.as_ref().map(|host| (subnet.gateway(), MacAddress::GATEWAY, host.clone()));
+            let gateway = record.host.as_ref().map(|host| Inhabitant {
+                address: subnet.gateway(),
+                mac: MacAddress::GATEWAY,
+                host: host.clone(),
+                own: None,
+            });
             let own = record.identities.iter().filter(|(name, _)| record.spec.subnet_of(name).place == subnet.place);
             let machines = own.filter_map(|(name, identity)| {
-                Some((identity.inside.address, identity.inside.mac, record.host_of(name)?.clone()))
+                Some(Inhabitant {
+                    address: identity.inside.address,
+                    mac: identity.inside.mac,
+                    host: record.host_of(name)?.clone(),
+                    own: identity.provider,
+                })
             });
             let seats = gateway.into_iter().chain(machines).collect();
-            Inside { vsid: record.vsid_of(&subnet), domain: record.routing_domain(), seats }
+            let encapsulation = record.spec.network.encapsulation;
+            Inside { vsid: record.vsid_of(&subnet), domain: record.routing_domain(), encapsulation, seats }
         });
         let inside = inside.collect();
         Self { edge, inside }
@@ -75,18 +98,18 @@ impl Extent {
         })
     }
 
-    /// Its own subnets, where it lies on several hosts.
+    /// Its own subnets, where it lies on several hosts, in the cluster's encapsulation where it has none of its own.
     pub(super) fn inside(
         &self,
-        encapsulation: Encapsulation,
+        default: Encapsulation,
         provider: impl Fn(&HostName) -> Option<Ipv4Addr>,
     ) -> impl Iterator<Item = Subnet> {
-        self.inside.iter().map(move |Inside { vsid, domain, seats }| {
-            let seat = |(address, mac, host): &(Ipv4Addr, MacAddress, HostName)| {
-                Some(Seat { address: *address, mac: *mac, provider: provider(host)?, own: None })
+        self.inside.iter().map(move |Inside { vsid, domain, encapsulation, seats }| {
+            let seat = |Inhabitant { address, mac, host, own }: &Inhabitant| {
+                Some(Seat { address: *address, mac: *mac, provider: provider(host)?, own: *own })
             };
             let seats = seats.iter().filter_map(seat).collect();
-            Subnet { vsid: *vsid, domain: *domain, encapsulation, seats }
+            Subnet { vsid: *vsid, domain: *domain, encapsulation: encapsulation.unwrap_or(default), seats }
         })
     }
 }
@@ -174,6 +197,22 @@ mod tests {
         let seats: Vec<_> = all[1].seats.iter().map(|s| format!("{} {}", s.address, s.provider)).collect();
         assert!(seats.contains(&"192.168.23.254 10.1.0.1".to_owned()), "{seats:?}");
         assert_eq!(seats.iter().filter(|seat| seat.ends_with("10.2.0.1")).count(), 1, "{seats:?}");
+    }
+
+    #[test]
+    fn an_environment_has_the_encapsulation_that_was_asked_for_and_its_machines_their_own_addresses() {
+        let mut environment = environment("a", "two-way-nat");
+        let elsewhere = [("db".parse().unwrap(), "b".parse().unwrap())];
+        environment.stretch = Some(Stretch { elsewhere: elsewhere.into() });
+        environment.spec.network.encapsulation = Some(Encapsulation::IpRewrite);
+        let own = Some(Ipv4Addr::new(10, 9, 2, 1));
+        environment.identities["db"].provider = own;
+        let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
+        let all = subnets("10.86.0.0/16".parse().unwrap(), Encapsulation::Vxlan, &hosts, &[environment]);
+        assert_eq!([&all[0], &all[1]].map(|s| s.encapsulation), [Encapsulation::Vxlan, Encapsulation::IpRewrite]);
+        let policy = compile(hosts[0].provider, &all);
+        let rewritten: Vec<_> = policy.lookups.values().filter_map(|lookup| lookup.rewrite).collect();
+        assert_eq!(rewritten.iter().map(|rewrite| Some(rewrite.address)).collect::<Vec<_>>(), [own]);
     }
 
     #[test]

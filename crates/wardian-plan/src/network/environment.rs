@@ -154,7 +154,7 @@ impl Place<'_> {
     /// One of its subnets here.
     fn subnet(&self, subnet: &Subnet<'_>) -> SubnetPlan {
         let Self { record, lab, .. } = self;
-        let (net, gateway, mtu) = (subnet.net.trunc(), subnet.gateway(), lab.mtu);
+        let (net, gateway, mtu) = (subnet.net.trunc(), subnet.gateway(), lab.inside_mtu(record));
         let machines =
             || record.identities.iter().filter(|(name, _)| record.spec.subnet_of(name).place == subnet.place);
         let taps = machines().filter(|(machine, _)| record.host_of(machine) == self.host).map(|(machine, identity)| {
@@ -212,7 +212,8 @@ impl Place<'_> {
             inner: inside::uplink(subnet),
             vsid: record.vsid_of(subnet),
             domain: record.routing_domain(),
-            mtu: lab.mtu,
+            encapsulation: record.spec.network.encapsulation,
+            mtu: lab.inside_mtu(record),
             transit: (away && subnet.place == 0).then(|| TransitPlan {
                 outer: inside::outer("wt", record, subnet),
                 inner: TRANSIT.into(),

@@ -4,7 +4,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use wardian_model::{environment::Exposure, mac::MacAddress};
+use wardian_model::{
+    environment::{EnvironmentRecord, Exposure},
+    mac::MacAddress,
+};
 
 use super::{LabPlan, entrance};
 
@@ -20,6 +23,9 @@ pub struct LabConfig {
     pub mtu: u16,
     /// The host's own address, where several hosts are on one lab network; the last one of the prefix elsewhere.
     pub host: Option<Ipv4Addr>,
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes, where several hosts are
+    /// on one lab network.
+    pub underlay: Option<u16>,
 }
 
 impl Default for LabConfig {
@@ -29,6 +35,7 @@ impl Default for LabConfig {
             prefix: Ipv4Net::new_assert(Ipv4Addr::new(10, 86, 0, 0), 16),
             mtu: 1500,
             host: None,
+            underlay: None,
         }
     }
 }
@@ -38,6 +45,15 @@ impl LabConfig {
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.host.unwrap_or_else(|| Ipv4Addr::from_bits(self.prefix.broadcast().to_bits().saturating_sub(1)))
+    }
+
+    /// The largest IP packet of machines of that environment, in bytes: what fits on the lab network, and into an
+    /// envelope of their own.
+    #[must_use]
+    pub fn inside_mtu(&self, record: &EnvironmentRecord) -> u16 {
+        let chosen = record.spec.network.encapsulation.filter(|_| record.stretch.is_some());
+        let fits = chosen.zip(self.underlay).map(|(chosen, underlay)| chosen.guest_mtu(underlay));
+        fits.map_or(self.mtu, |fits| fits.min(self.mtu))
     }
 
     /// The hardware address of the bridge, where other hosts have to know it.

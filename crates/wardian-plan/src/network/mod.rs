@@ -40,6 +40,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use wardian_model::{
+    encapsulation::Encapsulation,
     id::EnvironmentId,
     mac::MacAddress,
     name::{Domain, Hostname, MachineName},
@@ -234,6 +235,9 @@ pub struct UplinkPlan {
     pub vsid: Vsid,
     /// Its routing domain.
     pub domain: u32,
+    /// How its frames travel; as the cluster's where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<Encapsulation>,
     /// In bytes.
     pub mtu: u16,
     /// The way to the edge, where that is on another host.

@@ -17,7 +17,7 @@ pub(crate) async fn run(session: &Session, arguments: args::Addresses) -> Result
 
 /// How one machine is reached: its name first, and what else there is to know.
 fn line(addresses: &Addresses) -> String {
-    let Addresses { machine, inside, outside, alias, opaque_alias, exposed: ports } = addresses;
+    let Addresses { machine, inside, outside, provider_address, alias, opaque_alias, exposed: ports } = addresses;
     let mut text = alias.as_ref().map_or_else(String::new, |alias| format!("{alias} is "));
     text += &outside.as_ref().map_or_else(|| format!("{machine} has no outside"), |outside| outside.address.clone());
     if let Some(opaque) = opaque_alias {
@@ -25,6 +25,9 @@ fn line(addresses: &Addresses) -> String {
     }
     if !ports.is_empty() {
         text += &format!("; port {} of this host", exposed(ports));
+    }
+    if let Some(provider) = provider_address {
+        text += &format!("; between hosts it is {provider}");
     }
     text + &format!("; inside it is {}, {}\n", inside.hostname, inside.address)
 }
@@ -90,6 +93,8 @@ mod tests {
         );
         let gone = Addresses { alias: None, opaque_alias: None, ..db };
         assert_eq!(line(&gone), "10.86.0.2; inside it is db-server, 192.168.23.2\n");
+        let rewritten = Addresses { provider_address: Some("10.9.1.1".to_owned()), ..gone.clone() };
+        assert!(line(&rewritten).contains("; between hosts it is 10.9.1.1; inside it is db-server"));
         let controller = Addresses { outside: None, ..gone };
         assert_eq!(line(&controller), "db has no outside; inside it is db-server, 192.168.23.2\n");
     }

@@ -75,6 +75,7 @@ pub(crate) fn machine(name: &str, n: u8) -> MachineDetail {
         ready_after_ms: Some(3_849),
         inside: inside(name, n),
         outside: Some(outside(n)),
+        provider_address: None,
         exposed: Vec::new(),
     }
 }
@@ -283,6 +284,7 @@ pub(crate) fn addresses() -> AddressList {
         machine: name.into(),
         inside: inside(name, n),
         outside: Some(outside(n)),
+        provider_address: None,
         alias: Some(format!("{name}.store.wardian.internal")),
         opaque_alias: Some(format!("m-00000000000000{n:02x}.wardian.internal")),
         exposed,

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use wardian_model::{encapsulation::Encapsulation, name::HostName};
 use wardian_store::{EtcdConfig, EtcdIdentity, EtcdTls};
@@ -25,6 +26,8 @@ pub(crate) struct Cluster {
     pub(crate) encapsulation: Encapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub(crate) mtu: u16,
+    /// Where machines on this host get provider addresses of their own from.
+    pub(crate) rewrite_addresses: Option<Ipv4Net>,
     /// The records.
     pub(crate) etcd: EtcdConfig,
 }
@@ -45,6 +48,7 @@ pub(super) struct File {
     encapsulation: Encapsulation,
     #[serde(default = "common")]
     mtu: u16,
+    rewrite_addresses: Option<Ipv4Net>,
 }
 
 const fn common() -> u16 {
@@ -100,7 +104,10 @@ impl Error {
             Self::Mtu { .. } => {
                 "say the largest packet that goes between any two hosts, like 9000, or nothing for the 1500 that always go"
             }
-            Self::Rewrite => "choose `encapsulation = \"nvgre\"` or \"vxlan\" in [cluster]",
+            Self::Rewrite => {
+                "choose `encapsulation = \"nvgre\"` or \"vxlan\" in [cluster]; environments ask for ip-rewrite \
+                 in their files"
+            }
         }
     }
 }
@@ -140,6 +147,7 @@ impl File {
             peer: SocketAddrV4::new(self.provider_address, self.peer_port.unwrap_or(PEER_PORT)),
             encapsulation: self.encapsulation,
             mtu: self.mtu,
+            rewrite_addresses: self.rewrite_addresses,
             etcd,
         })
     }
@@ -169,6 +177,8 @@ mod tests {
         assert_eq!(cluster.peer.to_string(), "10.1.0.1:7643");
         assert_eq!((cluster.encapsulation, cluster.etcd.prefix.as_str()), (Encapsulation::Nvgre, "wardian"));
         assert!(cluster.etcd.tls.is_none());
+        let with = check(&format!("{LEAST}rewrite-addresses = '10.9.1.0/24'")).unwrap();
+        assert_eq!((cluster.rewrite_addresses, with.rewrite_addresses), (None, Some("10.9.1.0/24".parse().unwrap())));
         assert_eq!((cluster.mtu, check(&format!("{LEAST}mtu = 9000")).unwrap().mtu), (1500, 9000));
     }
 
@@ -180,6 +190,7 @@ mod tests {
         assert!(with("encapsulation = 'ip-rewrite'").contains("nvgre"));
         assert!(with("encapsulation = 'geneve'").contains("geneve"));
         assert!(with("mtu = 1000").contains("1330 to 9216"));
+        assert!(with("rewrite-addresses = '10.9.1.7'").contains("rewrite-addresses"));
         assert!(with("colour = 1").contains("colour"));
         assert!(check(&LEAST.replace("'a'", "'A b'")).unwrap_err().contains("A b"));
     }

@@ -53,6 +53,7 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         name: cluster.name.clone(),
         encapsulation: cluster.encapsulation,
         mtu: cluster.mtu,
+        rewrite_addresses: cluster.rewrite_addresses,
         provider: cluster.provider,
         lab_address: member.host().lab_address,
         leads: led,
@@ -89,7 +90,8 @@ pub(super) fn newcomer(cluster: &Cluster, config: &HostConfig, ground: &Ground) 
         cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         qemu: ground.qemu.to_string(),
-        encapsulations: vec![Encapsulation::Nvgre, Encapsulation::Vxlan],
+        encapsulations: Encapsulation::ALL.to_vec(),
+        rewrite_addresses: cluster.rewrite_addresses,
         settings: Settings {
             lab: config.lab.prefix,
             zone: config.aliases.zone().to_string(),

@@ -26,13 +26,14 @@ fn host(name: &str, number: u8) -> HostRecord {
 /// Everything but the name may be another's too: records are compiled as they are.
 fn environment() -> impl Strategy<Value = EnvironmentRecord> {
     let machines = prop::collection::vec((1u8..6, 1u8..6, prop::option::of(0usize..4)), 0..4);
-    let place = (0usize..4, 0u16..5, prop::option::weighted(0.8, 0usize..4), 0usize..3, any::<bool>());
-    (place, machines).prop_map(|((name, slot, home, mode, is_stretched), machines)| {
+    let encapsulation = prop::option::of(prop::sample::select(&Encapsulation::ALL[..]));
+    let place = (0usize..4, 0u16..5, prop::option::weighted(0.8, 0usize..4), 0usize..3, any::<bool>(), encapsulation);
+    (place, machines).prop_map(|((name, slot, home, mode, is_stretched, encapsulation), machines)| {
         let mode = ["two-way-nat", "dual-interface", "none"][mode];
         let (mut identities, mut elsewhere) = (serde_json::Map::new(), serde_json::Map::new());
         let (mut specs, has_several) = (serde_json::Map::new(), slot % 2 == 0);
         for (number, (address, mac, host)) in machines.into_iter().enumerate() {
-            let identity = json!({
+            let mut identity = json!({
                 "inside": {
                     "hostname": format!("m{number}"), "address": format!("192.168.23.{address}"),
                     "mac": format!("02:57:00:00:00:0{mac}"), "uuid": "6f2c54f8-7f0a-4a55-a7a9-0a0f7a6e6f01",
@@ -40,6 +41,10 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
                 "outside": { "address": format!("10.86.0.{address}"), "mac": format!("02:57:90:00:00:0{mac}") },
                 "slot": address,
             });
+            // Some have none, as those of records that are older.
+            if address % 4 > 0 {
+                identity["provider"] = format!("172.17.{slot}.{address}").into();
+            }
             identities.insert(format!("m{number}"), identity);
             let subnet = if has_several && mac % 2 == 0 { json!({ "subnet": "back" }) } else { json!({}) };
             specs.insert(format!("m{number}"), subnet);
@@ -56,6 +61,9 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
         });
         if has_several {
             record["spec"]["network"]["subnets"] = json!({ "front": "192.168.23.0/24", "back": "192.168.24.0/24" });
+        }
+        if let Some(encapsulation) = encapsulation {
+            record["spec"]["network"]["encapsulation"] = encapsulation.to_string().into();
         }
         if let Some(home) = home {
             record["host"] = HOSTS[home].into();
