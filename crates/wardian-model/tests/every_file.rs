@@ -92,7 +92,9 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
 }
 
 fn expose() -> impl Strategy<Value = Expose> {
-    (label(), port(), any::<bool>(), option::of(port())).prop_map(|(machine, port, udp, at)| Expose {
+    let others = collection::btree_set(label(), 0..3);
+    (label(), others, port(), any::<bool>(), option::of(port())).prop_map(|(machine, others, port, udp, at)| Expose {
+        others: others.into_iter().filter(|other| *other != machine).map(|n| MachineName::new(n).unwrap()).collect(),
         machine: MachineName::new(machine).unwrap(),
         port,
         protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
