@@ -1,7 +1,8 @@
-//! Doors: ports of the host that lead to exposed ports, each to one machine, or to one of several that share what comes.
+//! Doors: ports of the host that lead to exposed ports, each to one machine, or to one of several that share what
+//! comes.
 //!
-//! What shares is written as one [`Exposure`] per machine, all with the same port of the host. Whatever asks whether a port of a
-//! machine is exposed needs to know no more than that.
+//! What shares is written as one [`Exposure`] per machine, all with the same port of the host. Whatever asks whether a
+//! port of a machine is exposed needs to know no more than that.
 
 use std::{net::Ipv4Addr, num::NonZeroU16};
 
@@ -56,8 +57,8 @@ impl EnvironmentRecord {
         self.exposed.iter().any(|exposure| exposure.machine == *machine && self.shares_with(exposure).next().is_some())
     }
 
-    /// Which of those that share a door get new connections: those that are not out. When all are, all do: a try is better than a
-    /// certain refusal, and what all of them are said to lack may be the probe's fault.
+    /// Which of those that share a door get new connections: those that are not out. When all are, all do: a try is
+    /// better than a certain refusal, and what all of them are said to lack may be the probe's fault.
     #[must_use]
     pub fn in_service<'a>(&self, share: &[&'a Exposure]) -> Vec<&'a Exposure> {
         let healthy: Vec<_> =
@@ -65,9 +66,9 @@ impl EnvironmentRecord {
         if healthy.is_empty() { share.to_vec() } else { healthy }
     }
 
-    /// Where the exposed ports lead on the lab network, for the host's rules. At an address that several machines share, a door's
-    /// number is that of the host's port: two of them may listen on the same port inside. Who of those that share it gets a
-    /// connection is decided behind that address then.
+    /// Where the exposed ports lead on the lab network, for the host's rules. At an address that several machines
+    /// share, a door's number is that of the host's port: two of them may listen on the same port inside. Who of those
+    /// that share it gets a connection is decided behind that address then.
     #[must_use]
     pub fn doors(&self) -> Vec<Door> {
         let door = |share: Vec<&Exposure>| Door {

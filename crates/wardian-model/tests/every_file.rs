@@ -170,8 +170,13 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
         let only = reachable.first().filter(|_| !several).cloned();
         spec.isolation.gateway = only.map_or(Gateway::PerMachine, Gateway::Machine);
     }
-    let expose = spec.isolation.expose.drain(..).zip(&reachable);
-    spec.isolation.expose = expose.map(|(expose, name)| Expose { machine: name.clone(), at: None, ..expose }).collect();
+    let mut free = reachable.iter().cloned();
+    let expose = spec.isolation.expose.drain(..).map_while(|expose| {
+        let machine = free.next()?;
+        let others = free.by_ref().take(expose.others.len()).collect();
+        Some(Expose { machine, others, at: None, ..expose })
+    });
+    spec.isolation.expose = expose.collect();
     spec
 }
 

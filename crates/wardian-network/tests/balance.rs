@@ -1,4 +1,5 @@
-//! A port that several machines share: who gets connections, and what a change of who is in service does to those there are.
+//! A port that several machines share: who gets connections, and what a change of who is in service does to those there
+//! are.
 #![allow(missing_docs)]
 
 mod common;

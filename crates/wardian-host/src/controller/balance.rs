@@ -1,10 +1,11 @@
 //! Which machines get new connections at ports they share: those that are ready, and whose probe still succeeds.
 //!
-//! Each host sees to the machines that it has, and writes down who is out in the environment's record: there the host with the edge
-//! finds it, and so does this one after a restart. Until somebody has asked anew, a machine counts as it did.
+//! Each host sees to the machines that it has, and writes down who is out in the environment's record: there the host
+//! with the edge finds it, and so does this one after a restart. Until somebody has asked anew, a machine counts as it
+//! did.
 //!
-//! A machine's phase is not touched: "ready" goes on to mean "was ready once since its start". A machine whose readiness is its
-//! guest agent's (the default) is in service while it runs: an agent says nothing of a service.
+//! A machine's phase is not touched: "ready" goes on to mean "was ready once since its start". A machine whose
+//! readiness is its guest agent's (the default) is in service while it runs: an agent says nothing of a service.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,10 +23,11 @@ use wardian_model::{
 
 use super::{Controller, Done, Task, observe::Observed, stop::process_of};
 
-/// Between two questions. A machine that fails is out within three of these, and a probe every two seconds is nothing to a guest.
+/// Between two questions. A machine that fails is out within three of these, and a probe every two seconds is nothing
+/// to a guest.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
-/// How many failures in a row put a machine out: one may be a segment that was lost. One success puts it in again: who answers,
-/// serves.
+/// How many failures in a row put a machine out: one may be a segment that was lost. One success puts it in again: who
+/// answers, serves.
 pub(super) const FAILURES: u32 = 2;
 
 /// Machines that are being asked.

@@ -25,13 +25,14 @@ use super::{
 };
 use crate::{Host, Refusal, applied::Now, records::At};
 
-/// How often, and for how long each time, the kernel is looked at until a change is given up. Usually it takes some 20 ms.
+/// How often, and for how long each time, the kernel is looked at until a change is given up. Usually it takes some 20
+/// ms.
 const LOOKS: usize = 10;
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Host {
-    /// Lets the outside reach a port, or one that several machines share. Asking twice without choosing a port gives the same
-    /// answer: the exposure of the first machine.
+    /// Lets the outside reach a port, or one that several machines share. Asking twice without choosing a port gives
+    /// the same answer: the exposure of the first machine.
     ///
     /// # Errors
     /// When there is no such environment or machine, or the chosen port leads elsewhere.
@@ -134,8 +135,8 @@ impl Host {
         }
     }
 
-    /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet. `at_host` says whether
-    /// the host's own ports do.
+    /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet. `at_host`
+    /// says whether the host's own ports do.
     pub(super) async fn in_effect(
         &self,
         record: &EnvironmentRecord,
@@ -158,7 +159,8 @@ impl Host {
             .hint("it will be as soon as the host gets to it; the daemon's log says what is in the way"))
     }
 
-    /// Changes what a request may change of an environment. Gives the record as it is then, and whether `change` changed it.
+    /// Changes what a request may change of an environment. Gives the record as it is then, and whether `change`
+    /// changed it.
     pub(super) async fn change(
         &self,
         name: &EnvironmentName,

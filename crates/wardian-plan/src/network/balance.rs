@@ -1,12 +1,12 @@
 //! Who of several machines gets a new connection.
 //!
-//! Only the first packet of a connection is asked about; conntrack sends all others after it. So a change of who is in service, which
-//! replaces the rules as one transaction, moves no connection.
+//! Only the first packet of a connection is asked about; conntrack sends all others after it. So a change of who is in
+//! service, which replaces the rules as one transaction, moves no connection.
 //!
-//! * TCP: in turn. It is exactly even over connections, whoever makes them; a hash would send everything that comes from behind
-//!   one NAT to one machine.
-//! * UDP: by the sender. What is one conversation to both its ends is several connections to conntrack as soon as they were silent
-//!   for a while (30 seconds); it must not go on with another machine.
+//! * TCP: in turn. It is exactly even over connections, whoever makes them; a hash would send everything that comes
+//!   from behind one NAT to one machine.
+//! * UDP: by the sender. What is one conversation to both its ends is several connections to conntrack as soon as
+//!   they were silent for a while (30 seconds); it must not go on with another machine.
 
 use wardian_model::{
     environment::{EnvironmentRecord, Exposure, Out},
@@ -38,9 +38,9 @@ pub(super) fn behind_shared(record: &EnvironmentRecord) -> Vec<(&Exposure, Vec<S
     all.filter(|(_, ends)| !ends.is_empty()).collect()
 }
 
-/// Connections with machines that have stopped, and that nobody there ends any more. Without these rules, who is at the other end
-/// would wait until it gives up; so it is told, when it says something, that they are over. To be asked after the fence, of packets
-/// that may pass.
+/// Connections with machines that have stopped, and that nobody there ends any more. Without these rules, who is at the
+/// other end would wait until it gives up; so it is told, when it says something, that they are over. To be asked after
+/// the fence, of packets that may pass.
 pub(super) fn farewell(record: &EnvironmentRecord, may_pass: &str) -> Vec<String> {
     let stopped = record.out.iter().filter(|(machine, out)| **out == Out::Stopped && record.is_sharing(machine));
     let addresses = stopped.filter_map(|(machine, _)| Some(record.identities.get(machine)?.inside.address.to_string()));

@@ -10,7 +10,8 @@ use wardian_model::{
 
 use super::{super::*, nft_check, record};
 
-/// Three machines that share ports 80 of TCP and 53 of UDP; those of `out` get no connections, and the ones that say so have stopped.
+/// Three machines that share ports 80 of TCP and 53 of UDP; those of `out` get no connections, and the ones that say so
+/// have stopped.
 fn sharing(fence: &str, gateway: Gateway, out: &[(usize, bool)]) -> EnvironmentRecord {
     let inside = |n| Ipv4Addr::new(192, 168, 23, n);
     let public = |n| Ipv4Addr::new(10, 86, 0, n);
