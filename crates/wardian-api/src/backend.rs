@@ -19,7 +19,7 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{AclRule, Expose, Fence, Gateway, Protocol},
+    spec::{AclRule, Expose, Fence, Gateway},
 };
 
 pub use wardian_host::{
@@ -247,13 +247,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn expose(&self, name: &EnvironmentName, expose: Expose) -> Result<Exposure, Refusal>;
 
     /// Closes an exposed port again; `NotFound` when it isn't exposed.
-    async fn unexpose(
-        &self,
-        name: &EnvironmentName,
-        machine: &MachineName,
-        port: std::num::NonZeroU16,
-        protocol: Protocol,
-    ) -> Result<(), Refusal>;
+    async fn unexpose(&self, name: &EnvironmentName, expose: Expose) -> Result<(), Refusal>;
 
     /// All environments with their machines, in the order of their names.
     async fn environments(&self) -> Result<Vec<(EnvironmentRecord, Vec<MachineRecord>)>, Refusal>;

@@ -3,17 +3,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::watch;
-use wardian_model::{environment::Exposure, id::EnvironmentId};
+use wardian_model::{door::Door, id::EnvironmentId};
 use wardian_plan::network::NetworkPlan;
-
-/// How long a change may take to be in effect. Usually it is some 20 ms.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// What the controllers have made last.
 #[derive(Debug, Default)]
 pub(crate) struct Now {
-    /// The exposures that the host's own ports lead to.
-    pub(crate) exposures: Vec<Exposure>,
+    /// The host's own ports that lead inside.
+    pub(crate) doors: Vec<Door>,
     /// The networks that are there and served.
     pub(crate) networks: HashMap<EnvironmentId, NetworkPlan>,
 }
@@ -27,8 +24,8 @@ impl Applied {
         Self(watch::Sender::new(Now::default()))
     }
 
-    pub(crate) fn exposures(&self, exposures: Vec<Exposure>) {
-        self.0.send_modify(|now| now.exposures = exposures);
+    pub(crate) fn doors(&self, doors: Vec<Door>) {
+        self.0.send_modify(|now| now.doors = doors);
     }
 
     pub(crate) fn network(&self, environment: EnvironmentId, plan: Option<NetworkPlan>) {
@@ -40,9 +37,9 @@ impl Applied {
         });
     }
 
-    /// Waits until `is_so`; false when it isn't in time.
-    pub(crate) async fn until(&self, is_so: impl FnMut(&Now) -> bool) -> bool {
+    /// Waits until `is_so`; false when it isn't within `limit`.
+    pub(crate) async fn until(&self, limit: Duration, is_so: impl FnMut(&Now) -> bool) -> bool {
         let mut now = self.0.subscribe();
-        tokio::time::timeout(LIMIT, now.wait_for(is_so)).await.is_ok_and(|waited| waited.is_ok())
+        tokio::time::timeout(limit, now.wait_for(is_so)).await.is_ok_and(|waited| waited.is_ok())
     }
 }

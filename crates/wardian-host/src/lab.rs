@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use wardian_model::{
-    environment::{Desired, EnvironmentRecord, Exposure},
+    door::Door,
+    environment::{Desired, EnvironmentRecord},
     record::Record,
 };
 use wardian_plan::network::{self, LabPlan};
@@ -17,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the records ask for.
 pub(crate) struct Wanted {
     plan: LabPlan,
-    exposures: Vec<Exposure>,
+    doors: Vec<Door>,
 }
 
 /// The plan the records ask for now, and the revision after which changes matter.
@@ -26,16 +27,16 @@ async fn plan(shared: &Shared) -> wardian_store::Result<(Wanted, Revision)> {
     let revision = environments.revision;
     // What is being removed is closed first: its records go only when nothing leads to it any more.
     let stays = environments.records.into_iter().filter(|e| e.desired != Desired::Removed && shared.is_home(e));
-    let exposures: Vec<Exposure> = stays.flat_map(|environment| environment.doors().collect::<Vec<_>>()).collect();
-    let plan = network::lab(&shared.config.lab, &exposures);
-    Ok((Wanted { plan, exposures }, revision))
+    let doors: Vec<Door> = stays.flat_map(|environment| environment.doors()).collect();
+    let plan = network::lab(&shared.config.lab, &doors);
+    Ok((Wanted { plan, doors }, revision))
 }
 
 /// Makes the lab network once, at the daemon's start.
 pub(crate) async fn make(shared: &Shared) -> Result<LabPlan, OpenError> {
     let (wanted, _) = plan(shared).await?;
     let _changes = shared.network.ensure_lab(&wanted.plan).await?;
-    shared.applied.exposures(wanted.exposures);
+    shared.applied.doors(wanted.doors);
     Ok(wanted.plan)
 }
 
@@ -70,7 +71,7 @@ async fn catch_up(shared: &Shared, made: &mut LabPlan) -> wardian_store::Result<
             }
             *made = wanted.plan;
         }
-        shared.applied.exposures(wanted.exposures);
+        shared.applied.doors(wanted.doors);
         return Ok(revision);
     }
 }

@@ -1,6 +1,11 @@
 //! The record of an environment: what was asked for, who it is, and how far it has come.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, num::NonZeroU16};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+    num::NonZeroU16,
+};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -20,7 +25,8 @@ use crate::{
     vsid::Vsid,
 };
 
-/// An environment. Requests change `desired`, `fence`, `gateway`, `acl`, `joined` and `exposed`; its controller changes `phase`.
+/// An environment. Requests change `desired`, `fence`, `gateway`, `acl`, `joined` and `exposed`; its controller changes `phase`, and
+/// the controllers of its parts `out`, each for the machines on its own host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRecord {
@@ -56,9 +62,12 @@ pub struct EnvironmentRecord {
     /// The environments whose routing domains are joined with its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Joined>,
-    /// The ports that lead inside.
+    /// The ports that lead inside. Machines with the same port of the host share what comes there (see [`crate::door`]).
     #[serde(default)]
     pub exposed: Vec<Exposure>,
+    /// The machines that get no new connections at ports they share with others, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub out: BTreeMap<MachineName, Out>,
     /// What it shall be.
     pub desired: Desired,
     /// Counts the requests to run; a machine whose own count is behind gets started (once).
@@ -128,7 +137,9 @@ impl EnvironmentRecord {
     pub fn claims(&self) -> impl Iterator<Item = Claimed> + '_ {
         let addresses = self.identities.values().map(|i| Claimed::Address(i.outside.address));
         let providers = self.identities.values().filter_map(|i| Some(Claimed::Address(i.provider?)));
-        let ports = self.exposed.iter().map(|e| Claimed::Port(e.protocol, e.at.get()));
+        // Machines that share a port of the host have it together.
+        let ports: BTreeSet<_> = self.exposed.iter().map(|e| (e.protocol, e.at.get())).collect();
+        let ports = ports.into_iter().map(|(protocol, at)| Claimed::Port(protocol, at));
         std::iter::once(Claimed::Edge(self.edge.slot)).chain(addresses).chain(providers).chain(ports)
     }
 
@@ -151,21 +162,6 @@ impl EnvironmentRecord {
     pub fn shared_address(&self) -> Option<Ipv4Addr> {
         let first = self.identities.values().next().map(|identity| identity.outside.address);
         first.filter(|_| self.gateway == Gateway::Host)
-    }
-
-    /// Where the exposed ports lead on the lab network, for the host's rules.
-    pub fn doors(&self) -> impl Iterator<Item = Exposure> + '_ {
-        self.exposed.iter().map(|exposure| self.door(exposure))
-    }
-
-    /// Where one of them leads. At an address that several machines share, its number is that of the host's port: two of them
-    /// may listen on the same port inside.
-    #[must_use]
-    pub fn door(&self, exposure: &Exposure) -> Exposure {
-        match self.shared_address() {
-            Some(address) => Exposure { address, port: exposure.at, ..exposure.clone() },
-            None => exposure.clone(),
-        }
     }
 
     /// The restore by which a machine still has to go back: the last one asked for, unless it has gone back by that.
@@ -280,6 +276,37 @@ pub struct Exposure {
     pub at: NonZeroU16,
     /// The machine's public address, repeated here for the host's rules.
     pub address: Ipv4Addr,
+}
+
+/// Why a machine gets no new connections at ports it shares with others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Out {
+    /// It has no process.
+    Stopped,
+    /// It is not ready yet.
+    Booting,
+    /// It was asked to shut down.
+    Stopping,
+    /// QEMU has paused it.
+    Paused,
+    /// Its probe fails.
+    Silent {
+        /// The probe, in words.
+        probe: String,
+    },
+}
+
+impl fmt::Display for Out {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("does not run"),
+            Self::Booting => f.write_str("is booting"),
+            Self::Stopping => f.write_str("is being stopped"),
+            Self::Paused => f.write_str("is paused"),
+            Self::Silent { probe } => write!(f, "its probe fails ({probe})"),
+        }
+    }
 }
 
 /// What an environment shall be.

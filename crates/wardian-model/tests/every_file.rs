@@ -93,7 +93,9 @@ fn machine() -> impl Strategy<Value = MachineSpec> {
 }
 
 fn expose() -> impl Strategy<Value = Expose> {
-    (label(), port(), any::<bool>(), option::of(port())).prop_map(|(machine, port, udp, at)| Expose {
+    let others = collection::btree_set(label(), 0..3);
+    (label(), others, port(), any::<bool>(), option::of(port())).prop_map(|(machine, others, port, udp, at)| Expose {
+        others: others.into_iter().filter(|other| *other != machine).map(|n| MachineName::new(n).unwrap()).collect(),
         machine: MachineName::new(machine).unwrap(),
         port,
         protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
@@ -176,8 +178,13 @@ fn mend(mut spec: EnvironmentSpec) -> EnvironmentSpec {
         let only = reachable.first().filter(|_| !several).cloned();
         spec.isolation.gateway = only.map_or(Gateway::PerMachine, Gateway::Machine);
     }
-    let expose = spec.isolation.expose.drain(..).zip(&reachable);
-    spec.isolation.expose = expose.map(|(expose, name)| Expose { machine: name.clone(), at: None, ..expose }).collect();
+    let mut free = reachable.iter().cloned();
+    let expose = spec.isolation.expose.drain(..).map_while(|expose| {
+        let machine = free.next()?;
+        let others = free.by_ref().take(expose.others.len()).collect();
+        Some(Expose { machine, others, at: None, ..expose })
+    });
+    spec.isolation.expose = expose.collect();
     spec
 }
 

@@ -197,9 +197,9 @@ pub fn outside(
     // Chosen ports first, so that an automatic one never takes what the same file asks for by number.
     let (chosen, automatic): (Vec<_>, Vec<_>) = isolation.expose.iter().partition(|e| e.at.is_some());
     for wanted in chosen.into_iter().chain(automatic) {
-        let exposure = exposure(wanted, &identities, pools, &ports)?;
-        ports.insert((exposure.protocol, exposure.at.get()));
-        exposed.push(exposure);
+        let share = exposures(wanted, &identities, pools, &ports)?;
+        ports.extend(share.iter().map(|exposure| (exposure.protocol, exposure.at.get())));
+        exposed.extend(share);
     }
     Ok(Allocation { edge, identities, exposed })
 }
@@ -219,18 +219,22 @@ fn second_mac(slot: u16, inside: &BTreeSet<MacAddress>) -> MacAddress {
     }
 }
 
-/// The port of the host that leads to `wanted`.
+/// The port of the host that leads to `wanted`: one exposure for each of its machines.
 ///
 /// # Errors
 /// When the chosen port is taken, no port is left, or there is no such machine.
-pub fn exposure(
+pub fn exposures(
     wanted: &Expose,
     identities: &IndexMap<MachineName, MachineIdentity>,
     pools: &Pools,
     taken: &BTreeSet<(Protocol, u16)>,
-) -> Result<Exposure, Exhausted> {
-    let Expose { machine, port, protocol, at } = wanted.clone();
-    let identity = identities.get(&machine).ok_or_else(|| Exhausted::NoSuchMachine { machine: machine.clone() })?;
+) -> Result<Vec<Exposure>, Exhausted> {
+    let Expose { machine, port, protocol, at, .. } = wanted.clone();
+    let there = |machine: &MachineName| {
+        let identity = identities.get(machine).ok_or_else(|| Exhausted::NoSuchMachine { machine: machine.clone() })?;
+        Ok((machine.clone(), identity.outside.address))
+    };
+    let machines = wanted.machines().map(there).collect::<Result<Vec<_>, Exhausted>>()?;
     let at = match at {
         Some(port) if taken.contains(&(protocol, port.get())) => {
             return Err(Exhausted::PortTaken { port, protocol });
@@ -240,7 +244,7 @@ pub fn exposure(
             || Exhausted::Ports { machine: machine.clone(), first: *pools.ports.start(), last: *pools.ports.end() },
         )?,
     };
-    Ok(Exposure { machine, port, protocol, at, address: identity.outside.address })
+    Ok(machines.into_iter().map(|(machine, address)| Exposure { machine, port, protocol, at, address }).collect())
 }
 
 /// The last host address of a network: the gateway's, by Wardian's convention.
@@ -314,9 +318,16 @@ mod tests {
         let identities =
             outside(inside(&spec(1), uuid).unwrap(), &nat(), &pools(), &Taken::default()).unwrap().identities;
         let wanted: Expose = "m0:80 at 8080".parse().unwrap();
-        let refused = exposure(&wanted, &identities, &pools(), &[(Protocol::Tcp, 8080)].into());
+        let refused = exposures(&wanted, &identities, &pools(), &[(Protocol::Tcp, 8080)].into());
         assert!(matches!(refused, Err(Exhausted::PortTaken { .. })));
-        assert!(exposure(&wanted, &identities, &pools(), &[(Protocol::Udp, 8080)].into()).is_ok());
+        assert!(exposures(&wanted, &identities, &pools(), &[(Protocol::Udp, 8080)].into()).is_ok());
+        // Who shares a port of the host has the same one.
+        let shared = exposures(&"m0+m1:80".parse().unwrap(), &identities, &pools(), &[(Protocol::Tcp, 8080)].into());
+        let shared = shared.unwrap();
+        assert_eq!(shared.iter().map(|e| e.machine.as_str()).collect::<Vec<_>>(), ["m0", "m1"]);
+        assert!(shared[0].at == shared[1].at && shared[0].address != shared[1].address);
+        let missing = exposures(&"m0+m77:80".parse().unwrap(), &identities, &pools(), &BTreeSet::new());
+        assert!(matches!(missing, Err(Exhausted::NoSuchMachine { machine }) if machine.as_str() == "m77"));
     }
 
     proptest! {

@@ -24,7 +24,7 @@ use wardian_model::{
     name::{EnvironmentName, ImageName, MachineName, SnapshotName},
     operation::OperationRecord,
     snapshot::SnapshotRecord,
-    spec::{AclRule, Expose, Fence, Gateway, Protocol},
+    spec::{AclRule, Expose, Fence, Gateway},
 };
 use wardian_plan::alias::AliasConfig;
 
@@ -198,14 +198,7 @@ impl Backend for HostBackend {
         self.host.expose(name, &expose).await
     }
 
-    async fn unexpose(
-        &self,
-        name: &EnvironmentName,
-        machine: &MachineName,
-        port: std::num::NonZeroU16,
-        protocol: Protocol,
-    ) -> Result<(), Refusal> {
-        let expose = Expose { machine: machine.clone(), port, protocol, at: None };
+    async fn unexpose(&self, name: &EnvironmentName, expose: Expose) -> Result<(), Refusal> {
         self.host.unexpose(name, &expose).await
     }
 

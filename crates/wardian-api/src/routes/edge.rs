@@ -30,7 +30,7 @@ pub(super) async fn fence(
     Ok(Json(FenceState {
         environment: record.name.to_string(),
         fence: record.fence.into(),
-        exposed: record.exposed.iter().map(Exposure::from).collect(),
+        exposed: record.exposed.iter().map(|exposure| Exposure::new(&record, exposure)).collect(),
     }))
 }
 

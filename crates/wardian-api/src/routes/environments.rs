@@ -279,13 +279,12 @@ pub(super) async fn expose(
     Named(name): Named<EnvironmentName>,
     Sent(request): Sent<ExposeRequest>,
 ) -> Result<Json<Exposure>, Failure> {
-    let expose = Expose {
-        machine: MachineName::new(request.machine).map_err(Failure::invalid)?,
-        port: port(request.port)?,
-        protocol: request.protocol.into(),
-        at: request.at.map(port).transpose()?,
-    };
-    Ok(Json((&app.backend.expose(&name, expose).await?).into()))
+    let (machine, others) = Expose::parse_who(&request.machine).map_err(Failure::invalid)?;
+    let with = others.iter().map(ToString::to_string).collect();
+    let (protocol, at) = (request.protocol.into(), request.at.map(port).transpose()?);
+    let expose = Expose { machine, others, port: port(request.port)?, protocol, at };
+    let exposure: Exposure = (&app.backend.expose(&name, expose).await?).into();
+    Ok(Json(Exposure { with, ..exposure }))
 }
 
 /// Close an exposed port again
@@ -297,8 +296,9 @@ pub(super) async fn unexpose(
     Named(name): Named<EnvironmentName>,
     Asked(query): Asked<UnexposeQuery>,
 ) -> Result<StatusCode, Failure> {
-    let machine = MachineName::new(query.machine).map_err(Failure::invalid)?;
-    app.backend.unexpose(&name, &machine, port(query.port)?, query.protocol.into()).await?;
+    let (machine, others) = Expose::parse_who(&query.machine).map_err(Failure::invalid)?;
+    let expose = Expose { machine, others, port: port(query.port)?, protocol: query.protocol.into(), at: None };
+    app.backend.unexpose(&name, expose).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

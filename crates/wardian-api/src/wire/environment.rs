@@ -247,6 +247,12 @@ pub struct Exposure {
     pub at: u16,
     /// The machine's public address.
     pub address: String,
+    /// The other machines that share the host's port: each new connection there goes to one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
+    /// Why the machine gets none of the new connections that it shares with others; absent while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<String>,
 }
 
 /// Both identities of a machine.
@@ -390,10 +396,19 @@ impl AddressList {
 }
 
 impl Exposure {
+    /// One of an environment's.
+    #[must_use]
+    pub fn new(record: &model::EnvironmentRecord, exposure: &model::Exposure) -> Self {
+        let with: Vec<String> = record.shares_with(exposure).map(ToString::to_string).collect();
+        let out = record.out.get(&exposure.machine).filter(|_| !with.is_empty()).map(ToString::to_string);
+        Self { with, out, ..exposure.into() }
+    }
+
     /// The exposed ports of one machine.
     #[must_use]
     pub fn of(record: &model::EnvironmentRecord, machine: &wardian_model::name::MachineName) -> Vec<Self> {
-        record.exposed.iter().filter(|exposure| exposure.machine == *machine).map(Self::from).collect()
+        let own = record.exposed.iter().filter(|exposure| exposure.machine == *machine);
+        own.map(|exposure| Self::new(record, exposure)).collect()
     }
 }
 
@@ -405,6 +420,8 @@ impl From<&model::Exposure> for Exposure {
             protocol: exposure.protocol.into(),
             at: exposure.at.get(),
             address: exposure.address.to_string(),
+            with: Vec::new(),
+            out: None,
         }
     }
 }

@@ -197,7 +197,7 @@ pub struct Expiry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExposeRequest {
-    /// The machine.
+    /// The machine; `web-1+web-2` for several that share what comes.
     pub machine: String,
     /// Its port, 1 to 65535.
     pub port: u16,
@@ -214,7 +214,7 @@ pub struct ExposeRequest {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[into_params(parameter_in = Query)]
 pub struct UnexposeQuery {
-    /// The machine.
+    /// The machine; `web-1+web-2` for several that share it.
     pub machine: String,
     /// Its port, 1 to 65535.
     pub port: u16,

@@ -370,20 +370,19 @@ impl Backend for Host {
     }
 
     async fn expose(&self, name: &EnvironmentName, expose: Expose) -> Result<Exposure, Refusal> {
-        self.0.machine(name, &expose.machine)?;
-        let Expose { machine, port, protocol, at } = expose;
+        for machine in expose.machines() {
+            self.0.machine(name, machine)?;
+        }
+        let Expose { machine, port, protocol, at, .. } = expose;
         let at = at.unwrap_or(NonZeroU16::new(20_000).expect("not zero"));
         Ok(Exposure { machine, port, protocol, at, address: "10.86.0.1".parse().expect("an address") })
     }
 
-    async fn unexpose(
-        &self,
-        name: &EnvironmentName,
-        machine: &MachineName,
-        port: NonZeroU16,
-        protocol: Protocol,
-    ) -> Result<(), Refusal> {
-        self.0.machine(name, machine)?;
+    async fn unexpose(&self, name: &EnvironmentName, expose: Expose) -> Result<(), Refusal> {
+        for machine in expose.machines() {
+            self.0.machine(name, machine)?;
+        }
+        let (machine, port, protocol) = (expose.who(), expose.port, expose.protocol);
         if (port.get(), protocol) == (80, Protocol::Tcp) {
             return Ok(());
         }

@@ -6,7 +6,8 @@ use wardian_machine::RuntimeDirectory;
 use wardian_model::{
     Timestamp,
     cluster::PartRecord,
-    environment::{EnvironmentRecord, Exposure},
+    door::Door,
+    environment::EnvironmentRecord,
     machine::MachineRecord,
     name::HostName,
     operation::{OperationKind, OperationRecord, OperationState, Step, StepState},
@@ -17,6 +18,9 @@ use wardian_store::{Outcome, Transaction};
 
 use super::{Done, RETRY};
 use crate::{disks, fault, records::REMEMBERED, refusal::problem, shared::Shared};
+
+/// How long the host's own ports may take to lead here no more. Usually it is some 20 ms.
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Removes everything. Tried again until it succeeds; every part is fine when it is gone already.
 pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) -> Done {
@@ -111,8 +115,8 @@ async fn attempt(shared: &Shared, environment: &EnvironmentRecord) -> Result<boo
     }
     others_are_gone(shared, environment).await?;
     // Its addresses and ports are free for others from then on.
-    let closed = |exposures: &[Exposure]| !environment.doors().any(|door| exposures.contains(&door));
-    if !shared.applied.until(|now| closed(&now.exposures)).await {
+    let leads_here = |door: &Door| environment.exposed.iter().any(|exposure| door.is_of(exposure));
+    if !shared.applied.until(CLOSING, |now| !now.doors.iter().any(leads_here)).await {
         return Err("ports of the host still lead to it".into());
     }
     delete_records(shared, environment).await.map_err(|error| problem(&error).message)

@@ -5,6 +5,7 @@
 //! per machine, one for the network, one cut.
 
 mod agent;
+mod balance;
 mod cut;
 mod disk;
 mod forget;
@@ -58,6 +59,8 @@ pub(crate) struct Controller {
     wake: Arc<Notify>,
     network: Network,
     machines: HashMap<MachineName, Live>,
+    /// Those that share ports, and are asked whether they serve.
+    asked: balance::Asked,
     cutting: bool,
     saving: bool,
     /// How many machines may begin to boot on this host.
@@ -123,6 +126,7 @@ impl Controller {
             wake,
             network: Network { view: NetworkView::Stale, made: None, run: 0 },
             machines: HashMap::new(),
+            asked: balance::Asked::new(),
             cutting: false,
             saving: false,
             boots: shared.boots.free(),
@@ -179,6 +183,7 @@ impl Controller {
         let view = self.view(&observed, boots);
         let phase = lifecycle::phase(&view);
         let actions = lifecycle::next(&view);
+        self.see_to_shares(&observed).await?;
         // Of the whole, one host tells.
         if self.shared.is_home(&observed.environment) {
             self.record_progress(&observed, &view, phase).await?;

@@ -1,11 +1,14 @@
 //! Awaiting that a machine is ready: its probe, again and again, until it succeeds once or time is up.
 //!
+//! A machine that shares ports with others is asked on afterwards (see `balance`).
+//!
 //! A guest that reboots during its set-up is simply probed on; only a process that ends, ends the wait.
 
 use std::{net::SocketAddrV4, num::NonZeroU16, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Notify, watch},
     time::Instant,
 };
 use wardian_machine::{Event, Machine, MachineEvent, RunState, agent::Exec};
@@ -16,7 +19,10 @@ use wardian_model::{
     spec::{HttpProbe, Probe},
 };
 
-use super::Task;
+use super::{
+    Task,
+    balance::{FAILURES, INTERVAL},
+};
 use crate::fault;
 
 /// Pause between two tries over the network. Short, for every wait of a user ends in one of these.
@@ -87,6 +93,30 @@ impl Task {
                 // An agent that comes up is asked at once.
                 () = agent_comes(&mut events) => {}
             }
+        }
+    }
+
+    /// Goes on asking a machine that shares ports with others, and says when its answer has changed. Ends with its process.
+    pub(super) async fn keep_asking(self, say: &watch::Sender<Option<bool>>, wake: &Notify) {
+        let Some(machine) = self.handle.clone() else { return };
+        let readiness = self.environment.spec.machines.get(&self.name).map(|s| s.ready.clone()).unwrap_or_default();
+        let asking = async {
+            let mut failures = 0;
+            loop {
+                let began = Instant::now();
+                let answers = tokio::time::timeout(TRY, self.probe(&machine, &readiness.probe)).await == Ok(true);
+                failures = if answers { 0 } else { failures + 1 };
+                let known = answers || failures >= FAILURES;
+                let news = |before: &mut Option<bool>| known && before.replace(answers) != Some(answers);
+                if say.send_if_modified(news) {
+                    wake.notify_one();
+                }
+                tokio::time::sleep_until(began + INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = asking => {}
+            _ = machine.wait_exit() => {}
         }
     }
 

@@ -49,7 +49,7 @@ impl Host {
             };
             self.shared.records.say(name, machine, said).await;
         }
-        self.in_effect(&record, |_| true).await?;
+        self.in_effect(&record, |_, _| true).await?;
         Ok((record, warnings))
     }
 

@@ -166,7 +166,7 @@ impl Host {
     }
 }
 
-/// The same spec under another name. A port of the host can lead to one machine only, so chosen ones become automatic;
+/// The same spec under another name. A port of the host can lead into one environment only, so chosen ones become automatic;
 /// the fence, the gateway, the access lists and the exposures are what the source has *now*.
 pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) -> EnvironmentSpec {
     let mut spec = source.spec.clone();
@@ -174,16 +174,7 @@ pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) 
     spec.isolation.fence = source.fence;
     spec.isolation.gateway.clone_from(&source.gateway);
     source.acl.write_into(&mut spec);
-    spec.isolation.expose = source
-        .exposed
-        .iter()
-        .map(|e| wardian_model::spec::Expose {
-            machine: e.machine.clone(),
-            port: e.port,
-            protocol: e.protocol,
-            at: None,
-        })
-        .collect();
+    spec.isolation.expose = source.exposes();
     spec
 }
 

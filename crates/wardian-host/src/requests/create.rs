@@ -1,6 +1,6 @@
 //! `up`: a new environment from a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use wardian_model::{
@@ -199,6 +199,8 @@ fn environment(
         // Nor is a clone of one that is: it would overlap it.
         joined: Vec::new(),
         exposed: allocation.exposed,
+        // Who is on its way is written down when it is.
+        out: BTreeMap::new(),
         desired: origins.desired,
         // Nothing was asked to run yet, where it is only made.
         run: u32::from(origins.desired == Desired::Running),

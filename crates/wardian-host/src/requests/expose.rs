@@ -1,11 +1,15 @@
-//! `expose`: a port of a machine that the outside may reach.
+//! `expose`: a port of a machine that the outside may reach, or of several machines that share it.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use wardian_model::{
     claim::ClaimRecord,
+    door::Door,
     environment::{Desired, EnvironmentRecord, Exposure},
-    name::EnvironmentName,
+    name::{EnvironmentName, MachineName},
     record::Record,
     spec::Expose,
 };
@@ -19,38 +23,51 @@ use super::{
     create::{claim_of, exhausted},
     intent::no_environment,
 };
-use crate::{Host, Refusal, records::At};
+use crate::{Host, Refusal, applied::Now, records::At};
+
+/// How often, and for how long each time, the kernel is looked at until a change is given up. Usually it takes some 20
+/// ms.
+const LOOKS: usize = 10;
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Host {
-    /// Lets the outside reach a port. Asking twice without choosing a port gives the same answer.
+    /// Lets the outside reach a port, or one that several machines share. Asking twice without choosing a port gives
+    /// the same answer: the exposure of the first machine.
     ///
     /// # Errors
     /// When there is no such environment or machine, or the chosen port leads elsewhere.
     pub async fn expose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<Exposure, Refusal> {
         loop {
             let At { mut record, revision } = self.changeable(environment).await?;
-            if let Err(reason) = record.spec.may_be_exposed(&wanted.machine, &record.gateway) {
-                return Err(Refusal::conflict(format!("{environment}: {reason}"))
-                    .hint("machines of its environment reach it; expose one of them"));
-            }
-            let present = record.exposed.iter().find(|e| is(e, wanted));
-            match (present, wanted.at) {
-                (Some(present), None) => return Ok(present.clone()),
-                (Some(present), Some(at)) if present.at == at => return Ok(present.clone()),
-                (Some(present), Some(_)) => {
-                    return Err(Refusal::conflict(format!(
-                        "{environment}/{}:{} is already exposed at port {}",
-                        present.machine, present.port, present.at
-                    ))
-                    .hint("remove that first: `wardian expose --remove …`"));
+            for machine in wanted.machines() {
+                if let Err(reason) = record.spec.may_be_exposed(machine, &record.gateway) {
+                    return Err(Refusal::conflict(format!("{environment}: {reason}"))
+                        .hint("machines of its environment reach it; expose one of them"));
                 }
-                (None, _) => {}
+            }
+            if let Some(present) =
+                wanted.machines().find_map(|machine| record.exposed.iter().find(|e| is(e, machine, wanted)))
+            {
+                let same = is_share(&record, present, wanted);
+                match wanted.at {
+                    None if same => return Ok(first(&record, present, wanted)),
+                    Some(at) if same && present.at == at => return Ok(first(&record, present, wanted)),
+                    _ => {
+                        let with = with_others(&record, present);
+                        return Err(Refusal::conflict(format!(
+                            "{environment}/{}:{} is already exposed at port {}{with}",
+                            present.machine, present.port, present.at
+                        ))
+                        .hint("remove that first: `wardian expose --remove …`"));
+                    }
+                }
             }
             let claims = self.shared.records.list::<ClaimRecord>(ClaimRecord::PREFIX).await?;
             let taken: Taken = claims.into_iter().map(|c| c.of).collect();
-            let exposure = allocate::exposure(wanted, &record.identities, &self.shared.config.pools(), &taken.ports)
+            let share = allocate::exposures(wanted, &record.identities, &self.shared.config.pools(), &taken.ports)
                 .map_err(exhausted)?;
-            record.exposed.push(exposure.clone());
+            let Some(exposure) = share.first().cloned() else { continue };
+            record.exposed.extend(share);
             let claim = claim_of(&record, wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get()));
             let transaction = Transaction::new()
                 .unchanged(record.key(), revision)
@@ -59,28 +76,49 @@ impl Host {
                 .put_json(claim.key(), &claim)?;
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is exposed at {}", exposure.port, exposure.protocol, exposure.at);
-                self.shared.records.say(environment, Some(&exposure.machine), message).await;
-                let door = record.door(&exposure);
-                self.in_effect(&record, |doors| doors.contains(&door)).await?;
+                for machine in wanted.machines() {
+                    self.shared.records.say(environment, Some(machine), message.clone()).await;
+                }
+                self.in_effect(&record, |_, doors| doors.iter().any(|door| door.is_of(&exposure))).await?;
                 return Ok(exposure);
             }
         }
     }
 
-    /// Takes that back.
+    /// Takes that back, for all that share it.
     ///
     /// # Errors
-    /// When it is not exposed.
+    /// When it is not exposed, or shared by others too.
     pub async fn unexpose(&self, environment: &EnvironmentName, wanted: &Expose) -> Result<(), Refusal> {
         loop {
             let At { mut record, revision } = self.changeable(environment).await?;
-            let Some(place) = record.exposed.iter().position(|e| is(e, wanted)) else {
+            let Some(exposure) = record.exposed.iter().find(|e| is(e, &wanted.machine, wanted)).cloned() else {
                 return Err(Refusal::not_found(format!(
                     "{environment}/{}:{}/{} is not exposed",
-                    wanted.machine, wanted.port, wanted.protocol
+                    wanted.who(),
+                    wanted.port,
+                    wanted.protocol
                 )));
             };
-            let exposure = record.exposed.remove(place);
+            if !is_share(&record, &exposure, wanted) {
+                let with = with_others(&record, &exposure);
+                let whole =
+                    record.exposes().into_iter().find(|expose| expose.machines().any(|m| *m == exposure.machine));
+                let whole = whole.map(|expose| format!("name all that share it: {environment}/{expose}"));
+                return Err(Refusal::conflict(format!(
+                    "{environment}/{}:{} is exposed at port {}{with}",
+                    exposure.machine, exposure.port, exposure.at
+                ))
+                .hint(whole.unwrap_or_default()));
+            }
+            record.exposed.retain(|other| (other.protocol, other.at) != (exposure.protocol, exposure.at));
+            let shares: BTreeMap<_, _> = record
+                .out
+                .iter()
+                .filter(|(machine, _)| record.is_sharing(machine))
+                .map(|(m, o)| (m.clone(), o.clone()))
+                .collect();
+            record.out = shares;
             let claim = wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get());
             let transaction = Transaction::new()
                 .unchanged(record.key(), revision)
@@ -88,33 +126,41 @@ impl Host {
                 .delete(claim.key());
             if let Outcome::Committed(_) = self.shared.records.store().commit(transaction).await? {
                 let message = format!("port {}/{} is no longer exposed", exposure.port, exposure.protocol);
-                self.shared.records.say(environment, Some(&exposure.machine), message).await;
-                let door = record.door(&exposure);
-                self.in_effect(&record, |doors| !doors.contains(&door)).await?;
+                for machine in wanted.machines() {
+                    self.shared.records.say(environment, Some(machine), message.clone()).await;
+                }
+                self.in_effect(&record, |_, doors| !doors.iter().any(|door| door.is_of(&exposure))).await?;
                 return Ok(());
             }
         }
     }
 
-    /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet.
+    /// Waits until the kernel does what was written down: who has asked may rely on it with the next packet. `at_host`
+    /// says whether the host's own ports do.
     pub(super) async fn in_effect(
         &self,
         record: &EnvironmentRecord,
-        at_host: impl Fn(&[Exposure]) -> bool,
+        at_host: impl Fn(&EnvironmentRecord, &[Door]) -> bool,
     ) -> Result<(), Refusal> {
-        let plan = network::environment(record, &self.shared.config.lab);
-        let at_edge = |networks: &HashMap<_, _>| networks.get(&record.id).is_none_or(|made| *made == plan);
-        match self.shared.applied.until(|now| at_host(&now.exposures) && at_edge(&now.networks)).await {
-            true => Ok(()),
-            false => Err(Refusal::unavailable(format!(
-                "the change to {} is written down, but not in effect yet",
-                record.name
-            ))
-            .hint("it will be as soon as the host gets to it; the daemon's log says what is in the way")),
+        let mut record = record.clone();
+        for _ in 0..LOOKS {
+            let plan = network::environment(&record, &self.shared.config.lab);
+            let at_edge = |networks: &HashMap<_, _>| networks.get(&record.id).is_none_or(|made| *made == plan);
+            let done = |now: &Now| at_host(&record, &now.doors) && at_edge(&now.networks);
+            if self.shared.applied.until(LOOK, done).await {
+                return Ok(());
+            }
+            // Which machines are out of ports they share is nobody's request, and may have changed meanwhile.
+            if let Some(now) = self.shared.records.environment(&record.name).await? {
+                record.out = now.record.out;
+            }
         }
+        Err(Refusal::unavailable(format!("the change to {} is written down, but not in effect yet", record.name))
+            .hint("it will be as soon as the host gets to it; the daemon's log says what is in the way"))
     }
 
-    /// Changes what a request may change of an environment. Gives the record as it is then, and whether `change` changed it.
+    /// Changes what a request may change of an environment. Gives the record as it is then, and whether `change`
+    /// changed it.
     pub(super) async fn change(
         &self,
         name: &EnvironmentName,
@@ -141,6 +187,24 @@ impl Host {
     }
 }
 
-fn is(exposure: &Exposure, wanted: &Expose) -> bool {
-    exposure.machine == wanted.machine && exposure.port == wanted.port && exposure.protocol == wanted.protocol
+/// Whether that is the port of `machine` that is asked for.
+fn is(exposure: &Exposure, machine: &MachineName, wanted: &Expose) -> bool {
+    exposure.machine == *machine && exposure.port == wanted.port && exposure.protocol == wanted.protocol
+}
+
+/// Whether those that share the door of `present` are the machines that are asked for.
+fn is_share(record: &EnvironmentRecord, present: &Exposure, wanted: &Expose) -> bool {
+    let there: BTreeSet<_> = record.shares_with(present).chain([&present.machine]).collect();
+    there == wanted.machines().collect()
+}
+
+/// The exposure of the machine that was named first.
+fn first(record: &EnvironmentRecord, present: &Exposure, wanted: &Expose) -> Exposure {
+    record.exposed.iter().find(|e| is(e, &wanted.machine, wanted)).unwrap_or(present).clone()
+}
+
+/// ` together with web-2`; nothing where it is alone.
+fn with_others(record: &EnvironmentRecord, exposure: &Exposure) -> String {
+    let others: Vec<_> = record.shares_with(exposure).map(MachineName::as_str).collect();
+    if others.is_empty() { String::new() } else { format!(" together with {}", others.join(", ")) }
 }

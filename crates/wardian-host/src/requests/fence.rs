@@ -21,7 +21,7 @@ impl Host {
         if changed {
             self.shared.records.say(name, None, format!("fence is {fence}")).await;
         }
-        self.in_effect(&record, |_| true).await
+        self.in_effect(&record, |_, _| true).await
     }
 
     /// What the fence and the pins of an environment have dropped since its network was made: how many packets, by reason.

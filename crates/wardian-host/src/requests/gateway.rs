@@ -3,7 +3,7 @@
 use wardian_model::{
     environment::EnvironmentRecord,
     name::EnvironmentName,
-    spec::{Expose, Gateway, GatewayError},
+    spec::{Gateway, GatewayError},
 };
 
 use crate::{Host, Refusal};
@@ -23,7 +23,7 @@ impl Host {
         if changed {
             self.shared.records.say(name, None, format!("the way out is {gateway}")).await;
         }
-        self.in_effect(&record, |doors| record.doors().all(|door| doors.contains(&door))).await?;
+        self.in_effect(&record, |record, doors| record.doors().iter().all(|door| doors.contains(door))).await?;
         Ok(record)
     }
 }
@@ -46,15 +46,10 @@ fn allowed(record: &EnvironmentRecord, gateway: &Gateway) -> Result<(), Refusal>
         ))
         .hint("say per-machine or host"));
     }
-    for exposure in &record.exposed {
-        if let Err(reason) = record.spec.may_be_exposed(&exposure.machine, gateway) {
-            let wanted = Expose {
-                machine: exposure.machine.clone(),
-                port: exposure.port,
-                protocol: exposure.protocol,
-                at: None,
-            };
-            return Err(Refusal::conflict(format!("{}: {reason}, but port {} is exposed", record.name, exposure.port))
+    for wanted in record.exposes() {
+        let mut reasons = wanted.machines().map(|machine| record.spec.may_be_exposed(machine, gateway));
+        if let Some(Err(reason)) = reasons.find(Result::is_err) {
+            return Err(Refusal::conflict(format!("{}: {reason}, but port {} is exposed", record.name, wanted.port))
                 .hint(format!("close it first: `wardian expose --remove {}/{wanted}`", record.name)));
         }
     }

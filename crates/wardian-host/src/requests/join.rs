@@ -83,8 +83,8 @@ impl Host {
     }
 
     async fn both_in_effect(&self, one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<(), Refusal> {
-        self.in_effect(one, |_| true).await?;
-        self.in_effect(other, |_| true).await
+        self.in_effect(one, |_, _| true).await?;
+        self.in_effect(other, |_, _| true).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! once. A pure function; places in a file are added by [`super::read`], what depends on the host is asked by
 //! [`super::check_on`], the order of starts is looked at in [`super::graph`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{diagnostic::Severity, graph, walk::nearest};
 use crate::{
@@ -252,27 +252,30 @@ fn dependencies(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
 }
 
 fn exposed(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
-    let mut ports = HashMap::new();
+    let mut ports = HashSet::new();
     let mut doors = HashMap::new();
     for (n, expose) in spec.isolation.expose.iter().enumerate() {
         let path = format!("isolation/expose/{n}");
-        if !spec.machines.contains_key(&expose.machine) {
-            found.push(unknown_machine(spec, path, &expose.machine));
+        if let Some(unknown) = expose.machines().find(|machine| !spec.machines.contains_key(*machine)) {
+            found.push(unknown_machine(spec, path, unknown));
             continue;
         }
-        if let Err(reason) = spec.may_be_exposed(&expose.machine, &spec.isolation.gateway) {
+        let mut reasons = expose.machines().map(|machine| spec.may_be_exposed(machine, &spec.isolation.gateway));
+        if let Some(Err(reason)) = reasons.find(Result::is_err) {
             let finding = Finding::error(&path, reason.to_string());
             found.push(finding.hint("remove the port; machines of the environment reach it"));
             continue;
         }
-        if ports.insert((&expose.machine, expose.port, expose.protocol), n).is_some() {
-            let message = format!("{}:{}/{} is exposed twice", expose.machine, expose.port, expose.protocol);
+        let twice: Vec<_> =
+            expose.machines().filter(|machine| !ports.insert((*machine, expose.port, expose.protocol))).collect();
+        if let Some(machine) = twice.first() {
+            let message = format!("{machine}:{}/{} is exposed twice", expose.port, expose.protocol);
             found.push(Finding::error(&path, message).hint("remove one of the two"));
         } else if let Some(at) = expose.at
             && let Some(other) = doors.insert((at, expose.protocol), expose)
         {
             let message =
-                format!("port {at}/{} of the host leads to {}:{} already", expose.protocol, other.machine, other.port);
+                format!("port {at}/{} of the host leads to {}:{} already", expose.protocol, other.who(), other.port);
             found.push(Finding::error(&path, message).hint("choose another port, or none to get a free one"));
         }
     }

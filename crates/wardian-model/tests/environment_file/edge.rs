@@ -41,6 +41,35 @@ fn a_port_of_the_host_leads_to_one_place() {
 }
 
 #[test]
+fn each_machine_that_shares_a_port_is_looked_at() {
+    file(&with("isolation: { expose: [ 'web+db:80 at 8080', web:81 ] }"));
+    insta::assert_snapshot!(problems(&with("isolation: { expose: [ web+bd:80 ] }")), @r#"
+        error: there is no machine bd
+         --> env.yaml:5:24
+          |
+        5 | isolation: { expose: [ web+bd:80 ] }
+          |                        ^^^^^^^^^
+          = hint: did you mean `db`?
+        "#);
+    insta::assert_snapshot!(problems(&with("isolation: { expose: [ db:80, web+db:80 ] }")), @r#"
+        error: db:80/tcp is exposed twice
+         --> env.yaml:5:31
+          |
+        5 | isolation: { expose: [ db:80, web+db:80 ] }
+          |                               ^^^^^^^^^
+          = hint: remove one of the two
+        "#);
+    insta::assert_snapshot!(problems(&with("isolation: { gateway: web, expose: [ web+db:80 ] }")), @r#"
+        error: db is behind web, which is the gateway, and has no outside of its own to be reached at
+         --> env.yaml:5:38
+          |
+        5 | isolation: { gateway: web, expose: [ web+db:80 ] }
+          |                                      ^^^^^^^^^
+          = hint: remove the port; machines of the environment reach it
+        "#);
+}
+
+#[test]
 fn a_port_that_is_none_is_an_error() {
     insta::assert_snapshot!(problems(&with("isolation: { expose: [ web:http ] }")), @r#"
         error: "web:http" doesn't name a port
@@ -48,7 +77,7 @@ fn a_port_that_is_none_is_an_error() {
           |
         5 | isolation: { expose: [ web:http ] }
           |                        ^^^^^^^^
-          = hint: write MACHINE:PORT, MACHINE:PORT/udp or MACHINE:PORT at PORT (1 to 65535)
+          = hint: write MACHINE:PORT, MACHINE:PORT/udp or MACHINE:PORT at PORT (1 to 65535), and MACHINE+MACHINE for machines that share it
         "#);
 }
 

@@ -95,8 +95,8 @@ impl Host {
     }
 
     pub async fn lab(&self, records: &[&EnvironmentRecord]) {
-        let exposures: Vec<_> = records.iter().flat_map(|r| r.doors()).collect();
-        self.network.ensure_lab(&lab(&LabConfig::default(), &exposures)).await.unwrap();
+        let doors: Vec<_> = records.iter().flat_map(|r| r.doors()).collect();
+        self.network.ensure_lab(&lab(&LabConfig::default(), &doors)).await.unwrap();
     }
 
     /// Runs a command inside an environment's namespace.

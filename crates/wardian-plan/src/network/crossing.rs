@@ -8,7 +8,7 @@
 //!   for a new one; its sender is told by a reset. `wardian-network` sets `nf_conntrack_tcp_loose` to 0 for this: without,
 //!   conntrack would pick the connection up in its middle. Nothing of the kind leaves a sealed environment.
 //! * Where machines have no addresses of their own, they share one: it leads inside at exposed ports only, by the number that
-//!   the port has at the host.
+//!   the port has at the host. Where several machines share such a port, each new connection goes to one of them (`balance`).
 //! * Where a machine is the gateway of the others, what they send outwards is sent to it instead, before anything else sees it:
 //!   connection tracking too, which never sees the answers. Their own router stays this gateway, so nobody inside is told.
 //! * A domain controller has no outside: it is in none of the maps, and what comes from it or is meant for it is dropped
@@ -32,6 +32,7 @@ use wardian_model::{
 };
 
 use super::{
+    balance,
     environment::{DETOUR, EDGE, OUTWARD},
     inside,
     text::{Table, rules},
@@ -77,12 +78,10 @@ fn leaving(record: &EnvironmentRecord) -> impl Iterator<Item = (Ipv4Addr, Ipv4Ad
 /// `table inet wardian`.
 pub(super) fn table(record: &EnvironmentRecord) -> String {
     let machines = || record.identities.values();
+    let behind_shared = balance::behind_shared(record);
     let doors = |protocol: Protocol| {
-        let shared = record.shared_address().is_some();
-        record.exposed.iter().filter(move |e| shared && e.protocol == protocol).filter_map(|e| {
-            let address = record.identities.get(&e.machine)?.inside.address;
-            Some(format!("{} : {address} . {}", e.at, e.port))
-        })
+        let single = behind_shared.iter().filter(move |(door, ends)| door.protocol == protocol && ends.len() == 1);
+        single.map(|(door, ends)| format!("{} : {}", door.at, ends[0]))
     };
     let exposed = record.exposed.iter().filter_map(|e| {
         let address = record.identities.get(&e.machine)?.inside.address;
@@ -138,6 +137,13 @@ fn translation(table: Table, record: &EnvironmentRecord) -> Table {
         outward.push(format!("oifname \"{switch}\" ct status dnat snat ip to ip saddr map @public_of"));
         outward.push(format!("oifname \"{switch}\" ct status dnat ip saddr @behind snat ip to {gateway}"));
     }
+    let mut inward = Vec::from(rules![format!("{both} dnat ip to ip daddr map @private_of")]);
+    for (door, ends) in balance::behind_shared(record).iter().filter(|(_, ends)| ends.len() > 1) {
+        let (protocol, at, ends) = (door.protocol, door.at, balance::one_of(door.protocol, ends));
+        inward.push(format!("{shared} {protocol} dport {at} dnat ip to {ends}"));
+    }
+    inward.push(format!("{shared} meta l4proto tcp dnat ip to tcp dport map @tcp_doors"));
+    inward.push(format!("{shared} meta l4proto udp dnat ip to udp dport map @udp_doors"));
     table
         .chain(
             "overlap",
@@ -147,15 +153,7 @@ fn translation(table: Table, record: &EnvironmentRecord) -> Table {
                 format!("iifname {switches} ct mark {OUTWARD:#x} meta mark set {OUTWARD:#x}"),
             ],
         )
-        .chain(
-            "inward",
-            "nat hook prerouting priority dstnat; policy accept",
-            &rules![
-                format!("{both} dnat ip to ip daddr map @private_of"),
-                format!("{shared} meta l4proto tcp dnat ip to tcp dport map @tcp_doors"),
-                format!("{shared} meta l4proto udp dnat ip to udp dport map @udp_doors"),
-            ],
-        )
+        .chain("inward", "nat hook prerouting priority dstnat; policy accept", &inward)
         .chain("outward", "nat hook postrouting priority srcnat; policy accept", &outward)
 }
 
@@ -184,6 +182,9 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
             rules.push(format!("{inward} ct direction reply ct state established,related accept"));
         }
     }
+    if record.fence != Fence::Sealed {
+        rules.extend(balance::farewell(record, &format!("{inward} ct direction original ct status dnat")));
+    }
     match record.fence {
         Fence::Sealed => {}
         Fence::Open => {
@@ -196,6 +197,8 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
         }
     }
     // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong here.
+    let hairpin = format!("iifname {switches} oifname {switches} ct direction original ct status dnat");
+    rules.extend(balance::farewell(record, &hairpin));
     rules.push(format!("iifname {switches} oifname {switches} ct status dnat accept"));
     rules.push(format!("iifname \"{EDGE}\" counter name fence_in drop"));
     rules.push(format!("oifname \"{EDGE}\" counter name fence_out drop"));

@@ -1,18 +1,19 @@
 //! The host's rules, in the daemon's namespace: the ports that lead inside, and the way out.
 //!
 //! The host's own addresses lead to exposed ports from everywhere: from other computers, from the host itself (127.0.0.1
-//! included) and from machines. Everything else that other networks send towards the lab network is dropped.
+//! included) and from machines. Where several machines share a port, each new connection goes to one of them (`balance`). Everything else that other networks send towards the lab network is dropped.
 //!
 //! 127.0.0.1 needs `route_localnet` on the bridge, so that a packet of the loopback network may leave by it after
 //! translation. What that would allow besides, packets from the lab network to services on the loopback addresses, `guard`
 //! drops before anything else sees them; and the gateway of an environment, an ordinary kernel without that setting, never
 //! forwards such a packet in the first place. `wardian-network` loads this table before it sets `route_localnet`.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::collections::BTreeMap;
 
-use wardian_model::{environment::Exposure, spec::Protocol};
+use wardian_model::{door::Door, spec::Protocol};
 
 use super::{
+    balance,
     lab::LabConfig,
     text::{Table, rules},
 };
@@ -24,18 +25,25 @@ pub(super) fn table_name(bridge: &str) -> String {
 }
 
 /// `table inet wardian_<bridge>`.
-pub(super) fn table(config: &LabConfig, exposures: &[Exposure]) -> String {
+pub(super) fn table(config: &LabConfig, doors: &[Door]) -> String {
     let (bridge, lab, host) = (&config.bridge, config.prefix.trunc(), config.address());
+    let mut all: BTreeMap<(Protocol, u16), Vec<String>> = BTreeMap::new();
+    for door in doors {
+        let ends = || door.to.iter().map(|(address, port)| format!("{address} . {port}")).collect();
+        all.entry((door.protocol, door.at.get())).or_insert_with(ends);
+    }
     let ports = |protocol: Protocol| {
-        let mut map: BTreeMap<u16, (Ipv4Addr, u16)> = BTreeMap::new();
-        for exposure in exposures.iter().filter(|e| e.protocol == protocol) {
-            map.entry(exposure.at.get()).or_insert((exposure.address, exposure.port.get()));
-        }
-        map.into_iter().map(|(at, (address, port))| format!("{at} : {address} . {port}"))
+        let single = all.iter().filter(move |((of, _), ends)| *of == protocol && ends.len() == 1);
+        single.map(|((_, at), ends)| format!("{at} : {}", ends[0]))
     };
     let translate = |condition: &str| {
-        [Protocol::Tcp, Protocol::Udp]
-            .map(|p| format!("{condition}fib daddr type local meta l4proto {p} dnat ip to {p} dport map @{p}_ports"))
+        let local = format!("{condition}fib daddr type local");
+        let shared = all.iter().filter(|(_, ends)| ends.len() > 1).map(|((protocol, at), ends)| {
+            format!("{local} {protocol} dport {at} dnat ip to {}", balance::one_of(*protocol, ends))
+        });
+        let single = [Protocol::Tcp, Protocol::Udp]
+            .map(|p| format!("{local} meta l4proto {p} dnat ip to {p} dport map @{p}_ports"));
+        shared.chain(single).collect::<Vec<_>>()
     };
 
     Table::new("inet", table_name(bridge))

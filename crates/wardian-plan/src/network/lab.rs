@@ -4,10 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use wardian_model::{
-    environment::{EnvironmentRecord, Exposure},
-    mac::MacAddress,
-};
+use wardian_model::{door::Door, environment::EnvironmentRecord, mac::MacAddress};
 
 use super::{LabPlan, entrance};
 
@@ -70,11 +67,11 @@ pub fn lab_mac(prefix: Ipv4Net, address: Ipv4Addr) -> MacAddress {
     MacAddress::lab_host(u16::try_from(place & 0xffff).unwrap_or(u16::MAX))
 }
 
-/// What the daemon's network namespace shall look like, with `exposures` of all environments of this host.
+/// What the daemon's network namespace shall look like, with the doors of all environments of this host.
 ///
-/// When two exposures want the same port of the host, the first one has it; the allocation lets that not happen.
+/// When two doors want the same port of the host, the first one has it; the allocation lets that not happen.
 #[must_use]
-pub fn lab(config: &LabConfig, exposures: &[Exposure]) -> LabPlan {
+pub fn lab(config: &LabConfig, doors: &[Door]) -> LabPlan {
     LabPlan {
         bridge: config.bridge.clone(),
         prefix: config.prefix.trunc(),
@@ -82,6 +79,6 @@ pub fn lab(config: &LabConfig, exposures: &[Exposure]) -> LabPlan {
         mac: config.mac(),
         mtu: config.mtu,
         table: entrance::table_name(&config.bridge),
-        nftables: entrance::table(config, exposures),
+        nftables: entrance::table(config, doors),
     }
 }

@@ -6,6 +6,7 @@
 //! * `environment`: from a record to a [`NetworkPlan`];
 //! * `inside`: what its subnets' switches and ports are called, and how packets pass between them;
 //! * `crossing`, `pins`, `entrance`: the nftables text of an environment's edge, of its switches, and of the host;
+//! * `balance`: who of several machines gets a connection to a port they share;
 //! * `caps`: how much machines may say and hear;
 //! * `second`: what all this is where machines have a second interface on the lab network;
 //! * `acl`: what machines may say and hear, at their own ports;
@@ -16,6 +17,7 @@
 
 mod acl;
 mod away;
+mod balance;
 mod bare;
 mod caps;
 mod crossing;

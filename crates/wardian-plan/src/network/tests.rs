@@ -10,13 +10,11 @@ use std::{
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use wardian_model::{
-    environment::{EnvironmentRecord, Exposure},
-    mac::MacAddress,
-};
+use wardian_model::{door::Door, environment::EnvironmentRecord, mac::MacAddress};
 
 use super::*;
 
+mod balance;
 mod joins;
 mod subnets;
 
@@ -220,7 +218,7 @@ fn of_two_interfaces_one_has_the_way_out_and_the_other_the_names() {
 
 #[test]
 fn rules_for_the_host() {
-    let plan = lab(&LabConfig::default(), &store("open").exposed);
+    let plan = lab(&LabConfig::default(), &store("open").doors());
     nft_check(&plan.nftables).unwrap();
     insta::assert_snapshot!(plan.nftables);
     nft_check(&lab(&LabConfig::default(), &[]).nftables).unwrap();
@@ -228,9 +226,10 @@ fn rules_for_the_host() {
 
 #[test]
 fn a_port_wanted_twice_goes_to_the_first() {
-    let mut exposures: Vec<Exposure> = store("open").exposed;
-    exposures.push(Exposure { address: Ipv4Addr::new(10, 86, 0, 99), ..exposures[0].clone() });
-    let text = lab(&LabConfig::default(), &exposures).nftables;
+    let mut doors = store("open").doors();
+    let http = doors[0].to[0].1;
+    doors.push(Door { to: vec![(Ipv4Addr::new(10, 86, 0, 99), http)], ..doors[0].clone() });
+    let text = lab(&LabConfig::default(), &doors).nftables;
     nft_check(&text).unwrap();
     assert!(text.contains("8080 : 10.86.0.5 . 80") && !text.contains("10.86.0.99"));
 }
@@ -346,7 +345,7 @@ proptest! {
         let lab_config = LabConfig::default();
         let plan = environment(&record, &lab_config);
         prop_assert_eq!(nft_check(&plan.nftables), Ok(()));
-        prop_assert_eq!(nft_check(&lab(&lab_config, &record.exposed).nftables), Ok(()));
+        prop_assert_eq!(nft_check(&lab(&lab_config, &record.doors()).nftables), Ok(()));
     }
 
     #[test]

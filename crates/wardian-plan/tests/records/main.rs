@@ -109,7 +109,7 @@ fn environment(bytes: &[u8]) -> Result<bool, TestCaseError> {
         record.vsids().count(),
         record.hosts(),
         record.claims().count(),
-        record.doors().count(),
+        record.doors().len(),
         record.shared_address(),
     );
     follow(std::slice::from_ref(&*HOST), &[record])?;

@@ -57,14 +57,20 @@ pub(crate) fn outside(outside: Option<&Outside>) -> String {
     outside.map_or_else(|| "none".to_owned(), |outside| outside.address.clone())
 }
 
-/// `80 at 20000, 53/udp at 20001`; `-` for none.
+/// `80 at 20000, 53/udp at 20001`, `80 at 8080 with web-2 (out)`; `-` for none.
 pub(crate) fn exposed(exposures: &[Exposure]) -> String {
     if exposures.is_empty() {
         return "-".to_owned();
     }
-    let port = |exposure: &Exposure| match exposure.protocol {
-        Protocol::Tcp => format!("{} at {}", exposure.port, exposure.at),
-        Protocol::Udp => format!("{}/udp at {}", exposure.port, exposure.at),
+    let port = |exposure: &Exposure| {
+        let mut text = match exposure.protocol {
+            Protocol::Tcp => format!("{} at {}", exposure.port, exposure.at),
+            Protocol::Udp => format!("{}/udp at {}", exposure.port, exposure.at),
+        };
+        if !exposure.with.is_empty() {
+            text += &format!(" with {}", exposure.with.join("+"));
+        }
+        text + if exposure.out.is_some() { " (out)" } else { "" }
     };
     exposures.iter().map(port).collect::<Vec<_>>().join(", ")
 }

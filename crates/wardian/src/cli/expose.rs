@@ -1,4 +1,4 @@
-//! `wardian expose`: a port of a machine that the outside may reach.
+//! `wardian expose`: a port of a machine that the outside may reach, or of several that share it.
 
 use wardian_api::wire::{ExposeRequest, Exposure, UnexposeQuery};
 
@@ -7,11 +7,11 @@ use super::{Session, args, failure::Failure, table::table};
 pub(crate) async fn run(session: &Session, arguments: args::Expose) -> Result<(), Failure> {
     let target = arguments.target;
     let (client, environment) = (session.client().await?, target.environment.as_str());
-    let (machine, port, protocol) = (target.machine.to_string(), target.port.get(), target.protocol);
+    let (machine, port, protocol) = (target.who.clone(), target.port.get(), target.protocol);
     if arguments.remove {
         let query = UnexposeQuery { machine, port, protocol: protocol.into() };
         client.unexpose(environment, &query).await?;
-        session.output.message(format_args!("{environment}/{}: port {port}/{protocol} is closed", target.machine));
+        session.output.message(format_args!("{environment}/{}: port {port}/{protocol} is closed", target.who));
         return Ok(());
     }
     let request = ExposeRequest { machine, port, protocol: protocol.into(), at: arguments.at.map(Into::into) };
@@ -23,9 +23,10 @@ fn render(exposure: &Exposure) -> String {
     table(
         ["MACHINE", "PORT", "OUTSIDE", "HOST PORT"],
         [[
-            exposure.machine.clone(),
+            std::iter::once(&exposure.machine).chain(&exposure.with).map(String::as_str).collect::<Vec<_>>().join("+"),
             format!("{}/{}", exposure.port, exposure.protocol.word()),
-            format!("{}:{}", exposure.address, exposure.port),
+            // Each has an address of its own, and `wardian addresses` tells them all.
+            if exposure.with.is_empty() { format!("{}:{}", exposure.address, exposure.port) } else { "-".to_owned() },
             exposure.at.to_string(),
         ]],
     )
@@ -43,6 +44,11 @@ mod tests {
         insta::assert_snapshot!(render(&exposure(53, Protocol::Udp, 5353)), @r"
         MACHINE  PORT    OUTSIDE       HOST PORT
         web      53/udp  10.86.0.1:53  5353
+        ");
+        let shared = Exposure { with: vec!["web-2".into()], ..exposure(80, Protocol::Tcp, 8080) };
+        insta::assert_snapshot!(render(&shared), @r"
+        MACHINE    PORT    OUTSIDE  HOST PORT
+        web+web-2  80/tcp  -        8080
         ");
     }
 }

@@ -95,7 +95,7 @@ fn outside(n: u8) -> Outside {
 }
 
 pub(crate) fn exposure(port: u16, protocol: Protocol, at: u16) -> Exposure {
-    Exposure { machine: "web".into(), port, protocol, at, address: "10.86.0.1".into() }
+    Exposure { machine: "web".into(), port, protocol, at, address: "10.86.0.1".into(), with: Vec::new(), out: None }
 }
 
 pub(crate) fn detail() -> EnvironmentDetail {

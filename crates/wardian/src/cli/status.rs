@@ -286,6 +286,12 @@ fn row(machine: &MachineDetail, across: bool, style: Style) -> Vec<Cell> {
     let why = match (&machine.problem, &machine.why, machine.phase) {
         (Some(_), _, MachinePhase::Failed | MachinePhase::Paused) => "see below".to_owned(),
         (_, Some(why), _) => why.clone(),
+        // Its phase tells of everything else that keeps a machine from what it shares.
+        (_, None, MachinePhase::Ready | MachinePhase::Unready) => machine
+            .exposed
+            .iter()
+            .find_map(|exposure| exposure.out.as_ref())
+            .map_or_else(none, |why| format!("out: {why}")),
         _ => none(),
     };
     let mut cells: Vec<Cell> = vec![machine.name.clone().into()];

@@ -107,11 +107,12 @@ impl FromStr for AclTarget {
     }
 }
 
-/// One port of a machine: `store/dns:53/udp`.
+/// One port of a machine, `store/dns:53/udp`, or of several that share it: `store/web-1+web-2:80`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PortTarget {
     pub(crate) environment: EnvironmentName,
-    pub(crate) machine: MachineName,
+    /// `dns`, or `web-1+web-2`.
+    pub(crate) who: String,
     pub(crate) port: NonZeroU16,
     pub(crate) protocol: Protocol,
 }
@@ -121,10 +122,12 @@ impl FromStr for PortTarget {
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
         let (environment, rest) = text.split_once('/').ok_or_else(|| TargetError::NoPort(text.to_owned()))?;
-        let Expose { machine, port, protocol, at: None } = rest.parse()? else {
+        let expose: Expose = rest.parse()?;
+        if expose.at.is_some() {
             return Err(TargetError::NoPort(text.to_owned()));
-        };
-        Ok(Self { environment: environment.parse()?, machine, port, protocol })
+        }
+        let (who, port, protocol) = (expose.who(), expose.port, expose.protocol);
+        Ok(Self { environment: environment.parse()?, who, port, protocol })
     }
 }
 
@@ -301,7 +304,8 @@ mod tests {
         let tcp: PortTarget = "store/web:80".parse().unwrap();
         assert_eq!((tcp.port.get(), tcp.protocol), (80, Protocol::Tcp));
         let udp: PortTarget = "store/dns:53/udp".parse().unwrap();
-        assert_eq!((udp.environment.as_str(), udp.machine.as_str()), ("store", "dns"));
+        assert_eq!((udp.environment.as_str(), &*udp.who), ("store", "dns"));
+        assert_eq!("store/web-1+web-2:80".parse::<PortTarget>().unwrap().who, "web-1+web-2");
         assert_eq!((udp.port.get(), udp.protocol), (53, Protocol::Udp));
         for wrong in
             ["store/web", "web:80", "store/web:0", "store/web:80/sctp", "store/web:80 at 81", "store/web:99999"]

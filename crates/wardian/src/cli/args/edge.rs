@@ -145,9 +145,10 @@ pub(crate) struct Addresses {
 Examples:
   wardian expose store/web:80
   wardian expose store/web:80 --at 8080
+  wardian expose store/web-1+web-2:80 --at 8080   # each connection goes to one of them that serves
   wardian expose store/dns:53/udp --remove")]
 pub(crate) struct Expose {
-    /// The machine and its port; TCP unless /udp
+    /// The machine and its port; TCP unless /udp; MACHINE+MACHINE for several that share it
     #[arg(value_name = "ENV/MACHINE:PORT[/udp]")]
     pub(crate) target: PortTarget,
     /// The port of the host that leads there; a free one is chosen without
