@@ -229,10 +229,10 @@ impl Drop for ClusterHost {
     }
 }
 
-/// Of a host: 10.SUBNET.(100 + NUMBER).0/24, a piece of its physical subnet.
+/// Of a host: 10.SUBNET.(100 + NUMBER % 100).0/24, a piece of its physical subnet.
 pub fn rewrite_addresses(provider: Ipv4Addr) -> Ipv4Net {
     let [a, subnet, _, number] = provider.octets();
-    Ipv4Net::new_assert(Ipv4Addr::new(a, subnet, 100 + number, 0), 24)
+    Ipv4Net::new_assert(Ipv4Addr::new(a, subnet, 100 + number % 100, 0), 24)
 }
 
 fn port(mac: MacAddress) -> String {
