@@ -12,6 +12,7 @@ mod hygiene;
 mod live;
 mod network;
 mod observe;
+pub(crate) mod passage;
 mod progress;
 mod ready;
 mod run;
@@ -66,6 +67,8 @@ pub(crate) struct Controller {
     awaits_turn: bool,
     /// When the environment shall be removed by itself.
     expires: Option<Timestamp>,
+    /// What those it is joined with were told last.
+    told: Option<passage::Told>,
     tasks: JoinSet<Done>,
     /// Counts tasks, so that one which was replaced can't be taken for its successor.
     begun: u64,
@@ -128,6 +131,7 @@ impl Controller {
             boots: shared.boots.free(),
             awaits_turn: false,
             expires: None,
+            told: None,
             tasks: JoinSet::new(),
             begun: 0,
             shared,
@@ -182,6 +186,7 @@ impl Controller {
         // Of the whole, one host tells.
         if self.shared.is_home(&observed.environment) {
             self.record_progress(&observed, &view, phase).await?;
+            passage::tell(&self.shared, &observed.environment, &mut self.told).await?;
         }
         for action in actions {
             self.begin(&observed.environment, &observed.machines, action);

@@ -61,6 +61,8 @@ struct Part {
     domain: u32,
     is_inside: bool,
     seats: Vec<Seat>,
+    /// Further hosts that have a switch of it.
+    passages: Vec<Ipv4Addr>,
 }
 
 /// A subnet, from all records.
@@ -77,7 +79,7 @@ struct Net {
 #[derive(Debug, Clone, Default)]
 struct Domain {
     nets: BTreeSet<Vsid>,
-    /// How many seats are on each host.
+    /// How many seats and passages are on each host.
     hosts: BTreeMap<Ipv4Addr, usize>,
 }
 
@@ -178,7 +180,7 @@ impl Policy {
         for (name, place) in self.hosts.clone() {
             let mac = crate::network::lab_mac(self.prefix, place.lab);
             let seats = vec![Seat { address: place.lab, mac, provider: place.provider, own: None }];
-            let part = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats };
+            let part = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats, passages: Vec::new() };
             self.add(&Arc::new(Source::Host(name)), &part);
         }
         let environments: Vec<_> =
@@ -192,9 +194,15 @@ impl Policy {
     fn parts_of(&self, extent: &Extent) -> Vec<Part> {
         let provider = |host: &HostName| Some(self.hosts.get(host)?.provider);
         let lab = extent.on_lab(provider).collect();
-        let outside = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats: lab };
+        let outside = Part { vsid: LAB_VSID, domain: LAB_DOMAIN, is_inside: false, seats: lab, passages: Vec::new() };
         let inside = extent.inside(self.encapsulation, provider);
-        let inside = inside.map(|Subnet { vsid, domain, seats, .. }| Part { vsid, domain, is_inside: true, seats });
+        let inside = inside.map(|Subnet { vsid, domain, seats, passages, .. }| Part {
+            vsid,
+            domain,
+            is_inside: true,
+            seats,
+            passages,
+        });
         std::iter::once(outside).chain(inside).collect()
     }
 
@@ -223,8 +231,8 @@ impl Policy {
         let domains: BTreeSet<u32> = before.iter().chain(now).map(|part| part.domain).collect();
         for (number, domain) in domains.iter().filter_map(|number| Some((number, self.domains.get(number)?))) {
             let here = |parts: &[Part]| {
-                let seats = parts.iter().filter(|part| part.domain == *number).flat_map(|part| &part.seats);
-                seats.filter(|seat| seat.provider == self.here).count()
+                let of_it = parts.iter().filter(|part| part.domain == *number);
+                of_it.flat_map(Part::providers).filter(|provider| *provider == self.here).count()
             };
             let has = domain.hosts.get(&self.here).copied().unwrap_or_default();
             let comes_or_goes = (has > 0) != (has + here(now) > here(before));
@@ -270,9 +278,11 @@ impl Policy {
         domain.nets.insert(part.vsid);
         net.domain = part.domain;
         net.parts += 1;
+        for provider in part.providers() {
+            *domain.hosts.entry(provider).or_default() += 1;
+        }
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            *domain.hosts.entry(seat.provider).or_default() += 1;
             net.stations.insert((seat.mac, order.clone()), seat.provider);
             net.lookups.insert((seat.address, order), seat.lookup(part.domain, self.encapsulation));
         }
@@ -284,14 +294,16 @@ impl Policy {
         };
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            if let Some(count) = domain.hosts.get_mut(&seat.provider) {
-                *count -= 1;
-                if *count == 0 {
-                    domain.hosts.remove(&seat.provider);
-                }
-            }
             net.stations.remove(&(seat.mac, order.clone()));
             net.lookups.remove(&(seat.address, order));
+        }
+        for provider in part.providers() {
+            if let Some(count) = domain.hosts.get_mut(&provider) {
+                *count -= 1;
+                if *count == 0 {
+                    domain.hosts.remove(&provider);
+                }
+            }
         }
         net.parts -= 1;
         if net.parts == 0 {
@@ -301,6 +313,13 @@ impl Policy {
                 self.domains.remove(&part.domain);
             }
         }
+    }
+}
+
+impl Part {
+    /// The host of each seat and each passage.
+    fn providers(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.seats.iter().map(|seat| seat.provider).chain(self.passages.iter().copied())
     }
 }
 

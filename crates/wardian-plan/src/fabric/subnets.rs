@@ -1,10 +1,13 @@
-//! The virtual subnets of a cluster: those of each environment which lies on several hosts, and the lab network, which every
-//! host has a switch of, its lab bridge.
+//! The virtual subnets of a cluster: those of each environment which lies on several hosts, or reaches to some, and the
+//! lab network, which every host has a switch of, its lab bridge.
 //!
 //! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
 //! inside: that stays on its own host, for two of a kind would collide on every one.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use wardian_model::{
@@ -13,7 +16,7 @@ use wardian_model::{
 };
 
 use super::{Seat, Subnet, lab};
-use crate::network;
+use crate::{network, passage};
 
 /// All subnets that span hosts, and who is where in each.
 #[must_use]
@@ -38,8 +41,10 @@ pub fn subnets(
 pub(super) struct Extent {
     /// The host of its edge, and what is seen there on the lab network.
     edge: Option<(HostName, Vec<(Ipv4Addr, MacAddress)>)>,
-    /// Its own subnets, where it lies on several hosts.
+    /// Its own subnets, where it lies on several hosts or reaches to some.
     inside: Vec<Inside>,
+    /// The hosts that have a switch of these and no machine.
+    passages: BTreeSet<HostName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +58,7 @@ struct Inside {
 impl Extent {
     pub(super) fn of(record: &EnvironmentRecord) -> Self {
         let edge = record.host.as_ref().map(|host| (host.clone(), network::on_lab(record)));
-        let subnets = record.stretch.iter().flat_map(|_| record.spec.network.subnets.iter());
+        let subnets = record.spec.network.subnets.iter().filter(|_| passage::spans_hosts(record));
         let inside = subnets.map(|subnet| {
             let gateway = record.host.as_ref().map(|host| (subnet.gateway(), MacAddress::GATEWAY, host.clone()));
             let own = record.identities.iter().filter(|(name, _)| record.spec.subnet_of(name).place == subnet.place);
@@ -64,7 +69,7 @@ impl Extent {
             Inside { vsid: record.vsid_of(&subnet), domain: record.routing_domain(), seats }
         });
         let inside = inside.collect();
-        Self { edge, inside }
+        Self { edge, inside, passages: passage::passages(record).into_iter().cloned().collect() }
     }
 
     /// Its seats on the lab network, if it is known where its host is.
@@ -75,18 +80,19 @@ impl Extent {
         })
     }
 
-    /// Its own subnets, where it lies on several hosts.
+    /// Its own subnets, where it lies on several hosts or reaches to some.
     pub(super) fn inside(
         &self,
         encapsulation: Encapsulation,
         provider: impl Fn(&HostName) -> Option<Ipv4Addr>,
     ) -> impl Iterator<Item = Subnet> {
+        let passages: Vec<Ipv4Addr> = self.passages.iter().filter_map(&provider).collect();
         self.inside.iter().map(move |Inside { vsid, domain, seats }| {
             let seat = |(address, mac, host): &(Ipv4Addr, MacAddress, HostName)| {
                 Some(Seat { address: *address, mac: *mac, provider: provider(host)?, own: None })
             };
             let seats = seats.iter().filter_map(seat).collect();
-            Subnet { vsid: *vsid, domain: *domain, encapsulation, seats }
+            Subnet { vsid: *vsid, domain: *domain, encapsulation, seats, passages: passages.clone() }
         })
     }
 }
@@ -174,6 +180,20 @@ mod tests {
         let seats: Vec<_> = all[1].seats.iter().map(|s| format!("{} {}", s.address, s.provider)).collect();
         assert!(seats.contains(&"192.168.23.254 10.1.0.1".to_owned()), "{seats:?}");
         assert_eq!(seats.iter().filter(|seat| seat.ends_with("10.2.0.1")).count(), 1, "{seats:?}");
+    }
+
+    #[test]
+    fn who_is_joined_with_others_elsewhere_reaches_to_their_hosts() {
+        let mut one = environment("a", "two-way-nat");
+        let mut other = environment("b", "two-way-nat").as_joined();
+        (other.id, other.slot) = ("00000000000000bb".parse().unwrap(), 2);
+        one.joined.push(other);
+        let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
+        let all = subnets("10.86.0.0/16".parse().unwrap(), Encapsulation::Vxlan, &hosts, &[one]);
+        assert_eq!((all.len(), all[1].vsid.number(), &all[1].passages[..]), (2, 4097, &[hosts[1].provider][..]));
+        // The machines and the gateway are where they were.
+        assert_eq!(all[1].seats.len(), 3);
+        assert!(all[1].seats.iter().all(|seat| seat.provider == hosts[0].provider));
     }
 
     #[test]
