@@ -50,6 +50,8 @@ pub struct At<R> {
 pub(crate) struct Readable<R> {
     /// The records, in the order of their keys.
     pub(crate) records: Vec<R>,
+    /// Whether these are all.
+    pub(crate) is_whole: bool,
     /// The store's revision when they were read.
     pub(crate) revision: Revision,
 }
@@ -103,8 +105,8 @@ impl Records {
     /// When the store can't be read.
     pub(crate) async fn readable<R: Record>(&self, prefix: &str) -> Result<Readable<R>> {
         let listing = self.store.list(prefix).await?;
-        let records = listing.entries.iter().filter_map(read_or_tell).collect();
-        Ok(Readable { records, revision: listing.revision })
+        let records: Vec<R> = listing.entries.iter().filter_map(read_or_tell).collect();
+        Ok(Readable { is_whole: records.len() == listing.entries.len(), records, revision: listing.revision })
     }
 
     /// An environment.

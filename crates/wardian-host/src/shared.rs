@@ -15,6 +15,7 @@ use wardian_model::{
     name::{HostName, MachineName},
 };
 use wardian_network::{Network, Underlay};
+use wardian_plan::passage;
 use wardian_vault::{Digest, Image, Vault};
 
 use crate::{
@@ -121,6 +122,12 @@ impl Shared {
     /// Whether the environment has a part on this host.
     pub(crate) fn has_part(&self, environment: &EnvironmentRecord) -> bool {
         self.is_home(environment) || self.host().is_some_and(|host| environment.hosts().contains(&host))
+    }
+
+    /// Whether the environment shall have a passage on this host: it has no part here, but somebody has whom it is
+    /// joined with.
+    pub(crate) fn has_passage(&self, environment: &EnvironmentRecord) -> bool {
+        self.host().is_some_and(|host| passage::is_wanted(environment, &host))
     }
 
     /// Whether the machine is on this host.

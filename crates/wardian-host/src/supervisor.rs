@@ -8,12 +8,13 @@ use wardian_model::{
     environment::{EnvironmentRecord, Origin},
     id::EnvironmentId,
     machine::MachineRecord,
+    name::EnvironmentName,
     record::Record,
 };
 use wardian_store::{EventKind, Result};
 
 use crate::{
-    controller::{Controller, settle},
+    controller::{Controller, passage, settle},
     records::read_or_tell,
     refusal::problem,
     shared::Shared,
@@ -21,7 +22,8 @@ use crate::{
 
 /// Runs until it is dropped; controllers end with it, machines don't.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut supervisor = Supervisor { shared, controllers: HashMap::new(), tasks: JoinSet::new() };
+    let mut supervisor =
+        Supervisor { shared, controllers: HashMap::new(), passages: HashMap::new(), tasks: JoinSet::new() };
     loop {
         if let Err(error) = supervisor.follow().await {
             tracing::warn!(error = %problem(&error), "the records can't be followed; trying again");
@@ -33,7 +35,21 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 struct Supervisor {
     shared: Arc<Shared>,
     controllers: HashMap<EnvironmentId, Watched>,
-    tasks: JoinSet<EnvironmentId>,
+    /// Those that have a passage on this host, or had one until now.
+    passages: HashMap<EnvironmentId, Passage>,
+    tasks: JoinSet<Ended>,
+}
+
+/// Who has ended.
+enum Ended {
+    Controller(EnvironmentId),
+    Passage(EnvironmentId),
+}
+
+/// Whose a passage is, and how its keeper is woken.
+struct Passage {
+    wake: Arc<Notify>,
+    name: EnvironmentName,
 }
 
 /// What a controller looks at beside its own records.
@@ -47,7 +63,12 @@ impl Supervisor {
     async fn follow(&mut self) -> Result<()> {
         let store = self.shared.records.store().clone();
         let all = self.shared.records.readable::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
+        // Before there is any controller: none may have begun with what a later record says.
+        if all.is_whole && self.controllers.is_empty() && self.passages.is_empty() {
+            passage::sweep(&self.shared, &all.records).await;
+        }
         all.records.iter().for_each(|environment| self.see(environment));
+        self.passages.values().for_each(|passage| passage.wake.notify_one());
         settle(&self.shared).await;
         let from = all.revision.next();
         let mut environments = store.watch(EnvironmentRecord::PREFIX, from).await?;
@@ -59,8 +80,9 @@ impl Supervisor {
                     match &event.kind {
                         EventKind::Put(entry) => read_or_tell(entry).iter().for_each(|changed| self.see(changed)),
                         // Its own host has looked; on others may lie what was a part of it.
-                        EventKind::Delete { .. } if self.shared.config.member.is_some() => {
+                        EventKind::Delete { key } if self.shared.config.member.is_some() => {
                             let _ = self.shared.collector.disks();
+                            self.wake_passages(key);
                         }
                         EventKind::Delete { .. } => {}
                     }
@@ -76,7 +98,8 @@ impl Supervisor {
                     }
                 },
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
-                    Ok(id) => drop(self.controllers.remove(&id)),
+                    Ok(Ended::Controller(id)) => drop(self.controllers.remove(&id)),
+                    Ok(Ended::Passage(id)) => self.see_again(id).await?,
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
             }
@@ -84,7 +107,16 @@ impl Supervisor {
     }
 
     fn see(&mut self, environment: &EnvironmentRecord) {
+        let passage = self.passages.get(&environment.id);
+        passage.iter().for_each(|passage| passage.wake.notify_one());
         if !self.shared.has_part(environment) {
+            if passage.is_none() && self.shared.has_passage(environment) {
+                self.keep_passage(environment);
+            }
+            return;
+        }
+        // Its keeper leaves the network to the controller first.
+        if passage.is_some() {
             return;
         }
         if let Some(watched) = self.controllers.get(&environment.id) {
@@ -102,8 +134,32 @@ impl Supervisor {
         let id = environment.id;
         self.tasks.spawn(async move {
             controller.run().await;
-            id
+            Ended::Controller(id)
         });
+    }
+
+    fn keep_passage(&mut self, environment: &EnvironmentRecord) {
+        let (wake, id) = (Arc::new(Notify::new()), environment.id);
+        self.passages.insert(id, Passage { wake: wake.clone(), name: environment.name.clone() });
+        let keeper = passage::keep(self.shared.clone(), environment.clone(), wake);
+        self.tasks.spawn(async move {
+            keeper.await;
+            Ended::Passage(id)
+        });
+    }
+
+    /// Whoever had the record of that key may be gone.
+    fn wake_passages(&self, key: &str) {
+        let of_key = self.passages.values().filter(|passage| EnvironmentRecord::key_of(&passage.name) == key);
+        of_key.for_each(|passage| passage.wake.notify_one());
+    }
+
+    /// It may have been asked for again meanwhile, or have a part here now.
+    async fn see_again(&mut self, id: EnvironmentId) -> Result<()> {
+        let Some(Passage { name, .. }) = self.passages.remove(&id) else { return Ok(()) };
+        let found = self.shared.records.environment(&name).await?;
+        found.iter().filter(|at| at.record.id == id).for_each(|at| self.see(&at.record));
+        Ok(())
     }
 
     /// What another host does with a machine concerns all hosts that its environment lies on.

@@ -1,10 +1,16 @@
 //! Environments whose routing domains are joined: their machines reach one another by their inside addresses.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName};
+use crate::{
+    environment::EnvironmentRecord,
+    id::EnvironmentId,
+    name::{EnvironmentName, HostName},
+};
 
 /// Another environment, with what is needed of it to route there. It has the same of this one, for both are written in one
 /// transaction.
@@ -20,6 +26,9 @@ pub struct Joined {
     /// Its subnets.
     #[schemars(with = "Vec<String>")]
     pub subnets: Vec<Ipv4Net>,
+    /// The hosts it has a part on; none in a store that is one host's own. Where it moves, it says so here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<HostName>,
 }
 
 impl EnvironmentRecord {
@@ -31,6 +40,7 @@ impl EnvironmentRecord {
             name: self.name.clone(),
             slot: self.edge.slot,
             subnets: self.spec.network.subnets.iter().map(|subnet| subnet.net.trunc()).collect(),
+            hosts: self.hosts().into_iter().cloned().collect(),
         }
     }
 

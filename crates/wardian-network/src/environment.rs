@@ -18,7 +18,7 @@ use crate::{
         netlink::Netlink,
         nft, sysctl,
     },
-    pairs::{Pair, Pairs, are_pair, outer_alias},
+    pairs::{self, Pair, Pairs, are_pair, outer_alias},
     taps,
 };
 
@@ -259,6 +259,7 @@ fn links(
         None => None,
     };
 
+    pairs::remove_stale(plan, inside, &all, changes)?;
     let pairs = Pairs { plan, owner, namespace };
     let edge = match &plan.edge {
         Some(edge) => {

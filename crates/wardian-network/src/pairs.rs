@@ -1,7 +1,7 @@
 //! The pairs of virtual interfaces by which an environment meets what is outside of its namespace: its edge, and its uplink.
 
 use wardian_model::{id::EnvironmentId, mac::MacAddress};
-use wardian_plan::network::NetworkPlan;
+use wardian_plan::network::{NetworkPlan, is_way};
 
 use crate::{
     environment::{Changes, gone},
@@ -86,6 +86,26 @@ impl Pairs<'_> {
         }
         Ok(inner)
     }
+}
+
+/// Removes the ways to other hosts that are wanted no more: it was joined with somebody there. What is at their outer
+/// ends goes too.
+pub(crate) fn remove_stale(
+    plan: &NetworkPlan,
+    inside: &mut Netlink,
+    all: &[Link],
+    changes: &mut Changes,
+) -> Result<(), NetworkError> {
+    let wanted = |name: &str| {
+        let mut ways = plan.uplinks().map(|(_, uplink)| uplink);
+        ways.any(|way| way.inner == name || way.transit.as_ref().is_some_and(|transit| transit.inner == name))
+    };
+    for link in all.iter().filter(|link| link.is_veth && is_way(&link.name) && !wanted(&link.name)) {
+        let doing = format!("remove {} of environment {}", link.name, plan.environment);
+        inside.delete_link(link.index).map_err(NetworkError::kernel(doing))?;
+        changes.note(format!("removed {}", link.name));
+    }
+    Ok(())
 }
 
 pub(crate) fn are_pair(outer: &Link, inner: &Link) -> bool {

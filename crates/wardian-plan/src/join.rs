@@ -4,12 +4,7 @@
 //! of those that either is joined with already. It goes no further: whom the other is joined with is not reached by way of it.
 
 use ipnet::Ipv4Net;
-use wardian_model::{
-    environment::EnvironmentRecord,
-    join::Joined,
-    name::{EnvironmentName, HostName},
-    spec::IsolationMode,
-};
+use wardian_model::{environment::EnvironmentRecord, join::Joined, name::EnvironmentName, spec::IsolationMode};
 
 /// The most an environment may be joined with: when it goes, it is parted from all in one transaction.
 pub const MOST: usize = 16;
@@ -42,21 +37,6 @@ pub enum JoinError {
         environment: EnvironmentName,
         /// Its mode.
         mode: IsolationMode,
-    },
-    /// One of them is on several hosts.
-    #[error("{0} lies on several hosts, and only environments that are whole on one host can be joined so far")]
-    Stretched(EnvironmentName),
-    /// They are on different hosts.
-    #[error("{one} is on {at} and {other} on {there}, and only environments on the same host can be joined so far")]
-    Hosts {
-        /// One of them.
-        one: EnvironmentName,
-        /// Its host.
-        at: HostName,
-        /// The other one.
-        other: EnvironmentName,
-        /// Its host.
-        there: HostName,
     },
     /// An address would mean two machines.
     #[error("{0} overlaps {1}, so an address in both would mean two machines")]
@@ -94,18 +74,9 @@ pub fn may_join(one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<()
         if mode != IsolationMode::TwoWayNat {
             return Err(JoinError::Mode { environment: name, mode });
         }
-        if environment.stretch.is_some() {
-            return Err(JoinError::Stretched(name));
-        }
         if environment.joined.len() >= MOST {
             return Err(JoinError::TooMany(name));
         }
-    }
-    if let (Some(at), Some(there)) = (&one.host, &other.host)
-        && at != there
-    {
-        let (at, there) = (at.clone(), there.clone());
-        return Err(JoinError::Hosts { one: one.name.clone(), at, other: other.name.clone(), there });
     }
     let (first, second) = (one.as_joined(), other.as_joined());
     if let Some((a, b)) = overlap(&first, &second) {
@@ -178,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_matter_where_they_are() {
+        let (mut red, mut blue) = (environment(1, "red", "10.0.0.0/24"), environment(2, "blue", "10.0.1.0/24"));
+        red.host = Some("a".parse().unwrap());
+        blue.host = Some("b".parse().unwrap());
+        let elsewhere = [("web".parse().unwrap(), "c".parse().unwrap())].into();
+        blue.stretch = Some(wardian_model::environment::Stretch { elsewhere });
+        assert_eq!(may_join(&red, &blue), Ok(()));
+        assert_eq!(blue.as_joined().hosts, ["b", "c"].map(|name| name.parse().unwrap()).into());
+    }
+
+    #[test]
     fn what_is_not_built_is_refused_with_the_reason() {
         let red = environment(1, "red", "10.0.0.0/24");
         let blue = || environment(2, "blue", "10.0.1.0/24");
@@ -186,13 +168,6 @@ mod tests {
             blue.spec.isolation.mode = mode;
             assert!(said(&red, &blue).contains(&format!("blue has mode {mode}")));
         }
-        let mut far = blue();
-        far.stretch = Some(wardian_model::environment::Stretch { elsewhere: Default::default() });
-        assert!(said(&red, &far).contains("blue lies on several hosts"));
-        let (mut here, mut there) = (red.clone(), blue());
-        here.host = Some("a".parse().unwrap());
-        there.host = Some("b".parse().unwrap());
-        assert!(said(&here, &there).contains("red is on a and blue on b"));
         let mut full = red;
         full.joined = (10..26).map(|n| environment(n, "e", &format!("10.{n}.0.0/24")).as_joined()).collect();
         assert!(said(&full, &blue()).contains("joined with 16 environments already"));

@@ -5,6 +5,7 @@
 //! * [`network`]: what the kernel shall look like for an environment, and the nftables text;
 //! * [`fabric`]: what the filter of a host shall know of the virtual subnets that span hosts;
 //! * [`join`]: whether two environments can be in one routing domain;
+//! * [`passage`]: on which hosts an environment has what, where it is joined with others;
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
@@ -21,5 +22,6 @@ pub mod fabric;
 pub mod join;
 pub mod lifecycle;
 pub mod network;
+pub mod passage;
 pub mod placement;
 pub mod rewrite;

@@ -86,8 +86,10 @@ fn gateway_of(record: &EnvironmentRecord) -> GatewayState {
 
 /// Join the routing domains of two environments
 ///
-/// Their machines reach each other by their inside addresses, whatever their fences; names stay each one's own. In effect when
-/// the answer comes.
+/// Their machines reach each other by their inside addresses, whatever their fences; names stay each one's own. In
+/// effect when the answer comes on the host that gives it, and on others that have to do with it a moment later. When
+/// the daemon of one of those is down, that is the answer; they are joined all the same, and it is in effect there when
+/// that daemon is back.
 #[utoipa::path(put, path = "/v1/environments/{environment}/joined/{other}", tag = "environments",
     params(("environment" = String, Path, description = "Its name"), ("other" = String, Path, description = "The other's name")),
     responses((status = 200, body = JoinState), (status = "default", description = "Refused", body = ErrorBody)))]
@@ -100,7 +102,8 @@ pub(super) async fn join_environments(
 
 /// Part the routing domains of two environments
 ///
-/// In effect when the answer comes.
+/// In effect when the answer comes for the first one's machines on the host that gives it, and on other hosts a moment
+/// later; when the daemon of one of those is down, that is the answer, as with joining.
 #[utoipa::path(delete, path = "/v1/environments/{environment}/joined/{other}", tag = "environments",
     params(("environment" = String, Path, description = "Its name"), ("other" = String, Path, description = "The other's name")),
     responses((status = 200, body = JoinState), (status = "default", description = "Refused", body = ErrorBody)))]

@@ -13,6 +13,7 @@ mod hygiene;
 mod live;
 mod network;
 mod observe;
+pub(crate) mod passage;
 mod progress;
 mod ready;
 mod run;
@@ -69,6 +70,8 @@ pub(crate) struct Controller {
     awaits_turn: bool,
     /// When the environment shall be removed by itself.
     expires: Option<Timestamp>,
+    /// What those it is joined with were told last.
+    told: Option<passage::Told>,
     tasks: JoinSet<Done>,
     /// Counts tasks, so that one which was replaced can't be taken for its successor.
     begun: u64,
@@ -132,6 +135,7 @@ impl Controller {
             boots: shared.boots.free(),
             awaits_turn: false,
             expires: None,
+            told: None,
             tasks: JoinSet::new(),
             begun: 0,
             shared,
@@ -187,6 +191,7 @@ impl Controller {
         // Of the whole, one host tells.
         if self.shared.is_home(&observed.environment) {
             self.record_progress(&observed, &view, phase).await?;
+            passage::tell(&self.shared, &observed.environment, &mut self.told).await?;
         }
         for action in actions {
             self.begin(&observed.environment, &observed.machines, action);

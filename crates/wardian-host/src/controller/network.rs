@@ -4,30 +4,57 @@ use std::sync::Arc;
 
 use wardian_model::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName, vsid::Vsid};
 use wardian_network::{NetworkError, UnderlayError};
-use wardian_plan::network;
+use wardian_plan::network::{self, NetworkPlan};
 
 use super::{Done, Made, RETRY};
 use crate::{fault, refusal::problem, shared::Shared};
 
 /// Why a network can't be made or removed.
 #[derive(Debug, thiserror::Error)]
-enum MakeError {
+pub(super) enum MakeError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error(transparent)]
     Underlay(UnderlayError),
 }
 
+/// Makes a network as planned, with its ways to other hosts. Where it has no such way any more, the filter forgets the
+/// one it had before the link goes.
+pub(super) async fn make(
+    shared: &Shared,
+    environment: &EnvironmentRecord,
+    plan: &NetworkPlan,
+) -> Result<(), MakeError> {
+    let underlay = shared.underlay.get();
+    if let Some(underlay) = underlay.filter(|_| plan.uplinks().next().is_none()) {
+        for vsid in environment.vsids() {
+            underlay.disconnect(vsid).await.map_err(MakeError::Underlay)?;
+        }
+    }
+    shared.network.ensure(plan).await?;
+    if let Some(underlay) = underlay {
+        for (_, uplink) in plan.uplinks() {
+            underlay.connect(uplink).await.map_err(MakeError::Underlay)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes it.
+pub(super) async fn unmake(shared: &Shared, id: EnvironmentId, vsids: &[Vsid]) -> Result<(), MakeError> {
+    if let Some(underlay) = shared.underlay.get() {
+        for vsid in vsids {
+            underlay.disconnect(*vsid).await.map_err(MakeError::Underlay)?;
+        }
+    }
+    Ok(shared.network.remove(id).await?)
+}
+
 pub(super) async fn ensure(shared: Arc<Shared>, environment: EnvironmentRecord, before: Option<Box<Made>>) -> Done {
     let plan = network::part(&environment, &shared.config.lab, shared.host().as_ref());
     let made = async {
         fault::point("network: begun");
-        shared.network.ensure(&plan).await?;
-        if let Some(underlay) = shared.underlay.get() {
-            for (_, uplink) in plan.uplinks() {
-                underlay.connect(uplink).await.map_err(MakeError::Underlay)?;
-            }
-        }
+        make(&shared, &environment, &plan).await?;
         fault::point("network: made");
         match before {
             Some(before) => {
@@ -57,15 +84,7 @@ pub(super) async fn remove(
 ) -> Done {
     drop(before);
     loop {
-        let removed = async {
-            if let Some(underlay) = shared.underlay.get() {
-                for vsid in &vsids {
-                    underlay.disconnect(*vsid).await.map_err(MakeError::Underlay)?;
-                }
-            }
-            Ok::<_, MakeError>(shared.network.remove(id).await?)
-        };
-        match removed.await {
+        match unmake(&shared, id, &vsids).await {
             Ok(()) => {
                 fault::point("network: removed");
                 return Done::Network(Ok(None));

@@ -15,7 +15,7 @@ use wardian_model::{
 };
 use wardian_plan::{
     allocate::{self, Taken},
-    network,
+    network, passage,
 };
 use wardian_store::{Outcome, Transaction};
 
@@ -142,10 +142,16 @@ impl Host {
         record: &EnvironmentRecord,
         at_host: impl Fn(&EnvironmentRecord, &[Door]) -> bool,
     ) -> Result<(), Refusal> {
+        // What is on this host: the edge, or the part or passage that there is beside it.
+        let host = self.shared.host();
         let mut record = record.clone();
         for _ in 0..LOOKS {
-            let plan = network::environment(&record, &self.shared.config.lab);
-            let at_edge = |networks: &HashMap<_, _>| networks.get(&record.id).is_none_or(|made| *made == plan);
+            let plan = network::part(&record, &self.shared.config.lab, host.as_ref());
+            let is_passage = host.as_ref().is_some_and(|host| passage::is_wanted(&record, host));
+            let at_edge = |networks: &HashMap<_, _>| match networks.get(&record.id) {
+                Some(made) => *made == plan && (is_passage || self.shared.has_part(&record)),
+                None => !is_passage,
+            };
             let done = |now: &Now| at_host(&record, &now.doors) && at_edge(&now.networks);
             if self.shared.applied.until(LOOK, done).await {
                 return Ok(());

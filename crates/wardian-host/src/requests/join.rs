@@ -1,6 +1,14 @@
 //! `join` and `part`: whose machines reach each other by their inside addresses.
 
-use wardian_model::{environment::EnvironmentRecord, id::EnvironmentId, name::EnvironmentName, record::Record};
+use std::collections::BTreeSet;
+
+use wardian_model::{
+    encapsulation::Encapsulation,
+    environment::EnvironmentRecord,
+    id::EnvironmentId,
+    name::{EnvironmentName, HostName},
+    record::Record,
+};
 use wardian_plan::join::{JoinError, may_join};
 use wardian_store::{Outcome, Transaction};
 
@@ -11,14 +19,17 @@ use crate::{
 };
 
 impl Host {
-    /// Joins the routing domains of two environments; in effect when this returns. Asking twice is asking once.
+    /// Joins the routing domains of two environments; in effect on this host when this returns. Asking twice is asking
+    /// once.
     ///
     /// # Errors
-    /// When one of them isn't there, or they can't be joined; says why.
+    /// When one of them isn't there, or they can't be joined; says why. Also when a host that it takes is away: they
+    /// are joined then, and it is in effect there when that is back.
     pub async fn join(&self, name: &EnvironmentName, other: &EnvironmentName) -> Result<EnvironmentRecord, Refusal> {
         let (one, other) = loop {
             let (one, two) = (self.changeable(name).await?, self.changeable(other).await?);
             may_join(&one.record, &two.record).map_err(|error| refused(&error))?;
+            Self::may_be_carried(&one.record, &two.record)?;
             if one.record.is_joined_with(two.record.id) && two.record.is_joined_with(one.record.id) {
                 break (one.record, two.record);
             }
@@ -40,7 +51,7 @@ impl Host {
     /// Takes that back.
     ///
     /// # Errors
-    /// When one of them isn't there, or they are not joined.
+    /// When one of them isn't there, or they are not joined; and when a host is away, as above.
     pub async fn part(&self, name: &EnvironmentName, other: &EnvironmentName) -> Result<EnvironmentRecord, Refusal> {
         let (one, other) = loop {
             let (one, two) = (self.changeable(name).await?, self.changeable(other).await?);
@@ -84,7 +95,40 @@ impl Host {
 
     async fn both_in_effect(&self, one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<(), Refusal> {
         self.in_effect(one, |_, _| true).await?;
-        self.in_effect(other, |_, _| true).await
+        self.in_effect(other, |_, _| true).await?;
+        let hosts: BTreeSet<&HostName> = one.hosts().into_iter().chain(other.hosts()).collect();
+        let mut away = Vec::new();
+        for host in hosts {
+            if self.other(host).await?.is_some_and(|other| !other.present) {
+                away.push(host.as_str());
+            }
+        }
+        if away.is_empty() {
+            return Ok(());
+        }
+        let (names, away) = (format!("{} and {}", one.name, other.name), away.join(" and "));
+        let is = if one.is_joined_with(other.id) { "joined" } else { "parted" };
+        Err(Refusal::unavailable(format!(
+            "{names} are {is}, but on {away}, whose daemon is down, it is not in effect yet"
+        ))
+        .hint("it is written down, and will be in effect when the daemon is back (`wardian host ls`)"))
+    }
+
+    /// Without an envelope, the filter of a host knows whose a packet is by its routing domain, and lets it into no
+    /// other.
+    fn may_be_carried(one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<(), Refusal> {
+        let rewrites = |record: &EnvironmentRecord| record.spec.network.encapsulation == Some(Encapsulation::IpRewrite);
+        let hosts: BTreeSet<&HostName> = one.hosts().into_iter().chain(other.hosts()).collect();
+        if (rewrites(one) || rewrites(other)) && hosts.len() > 1 {
+            let hosts: Vec<_> = hosts.iter().map(|host| host.as_str()).collect();
+            let names = format!("{} and {}", one.name, other.name);
+            return Err(Refusal::conflict(format!(
+                "{names} lie on {}, and with `encapsulation: ip-rewrite` only environments on one host can be joined",
+                hosts.join(" and ")
+            ))
+            .hint("reach its machines by their public addresses, or exposed ports"));
+        }
+        Ok(())
     }
 }
 
@@ -109,9 +153,6 @@ fn refused(error: &JoinError) -> Refusal {
     let hint = match error {
         JoinError::Itself(_) => "name another environment",
         JoinError::Mode { .. } => "remove its mode, or reach it by its public addresses",
-        JoinError::Stretched(_) | JoinError::Hosts { .. } => {
-            "reach its machines by their public addresses, or exposed ports"
-        }
         JoinError::Overlap(..) | JoinError::Third { .. } => {
             "make one of them with other subnets; a clone with --customize has some of its own"
         }

@@ -9,7 +9,7 @@ use wardian_model::{
     encapsulation::Encapsulation, environment::EnvironmentRecord, name::EnvironmentName, record::Record, vsid::Vsid,
 };
 use wardian_network::filter::{Carried, Reason};
-use wardian_plan::fabric::LAB_VSID;
+use wardian_plan::{fabric::LAB_VSID, passage};
 
 use crate::{Host, Refusal, RefusalKind, refusal::problem};
 
@@ -67,8 +67,7 @@ impl Host {
             underlay.counters().await.map_err(|error| Refusal::new(RefusalKind::Internal, problem(&error)))?;
         let environments = shared.records.list::<EnvironmentRecord>(EnvironmentRecord::PREFIX).await?;
         let across = environments.iter().filter(|environment| {
-            let hosts = environment.hosts();
-            hosts.len() > 1 && shared.host().is_some_and(|own| hosts.contains(&own))
+            passage::spans_hosts(environment) && (shared.has_part(environment) || shared.has_passage(environment))
         });
         let there: BTreeSet<Vsid> = across
             .flat_map(EnvironmentRecord::vsids)

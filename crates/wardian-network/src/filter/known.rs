@@ -27,6 +27,15 @@ impl Filter {
         Ok(HostPolicy { switches: self.switches()?, stations: stations.collect(), lookups: self.lookups()? })
     }
 
+    /// The subnets whose switches are connected.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn connected(&self) -> Result<BTreeSet<Vsid>, FilterError> {
+        let switches = self.rows::<u32, u32>("switches")?;
+        Ok(switches.into_iter().filter_map(|(number, _)| Vsid::try_from(number).ok()).collect())
+    }
+
     fn switches(&self) -> Result<BTreeMap<Vsid, Switch>, FilterError> {
         let mut peers: BTreeMap<Vsid, BTreeSet<Ipv4Addr>> = BTreeMap::new();
         for (key, _) in self.rows::<tables::PeerKey, u8>("peers")? {

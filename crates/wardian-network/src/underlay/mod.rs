@@ -215,6 +215,20 @@ impl Underlay {
         self.work("disconnect a switch from other hosts", move |state| Ok(state.filter.disconnect(vsid)?)).await
     }
 
+    /// Forgets the switches of all subnets but these and the lab network.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn disconnect_others(&self, wanted: BTreeSet<Vsid>) -> Result<(), UnderlayError> {
+        self.work("disconnect switches that nobody needs from other hosts", move |state| {
+            for vsid in state.filter.connected()?.difference(&wanted).filter(|vsid| **vsid != Vsid::FIRST) {
+                state.filter.disconnect(*vsid)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Makes the filter know exactly this; tells how many changes that took. What stays is not touched, also when
     /// another daemon has written it: the first time, the filter's tables are read. The lab bridge is told which
     /// hardware addresses are elsewhere, so that frames for other hosts are not shown to everybody on this one.

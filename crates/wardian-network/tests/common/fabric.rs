@@ -205,5 +205,5 @@ pub fn subnet(vsid: u32, domain: u32, encapsulation: Encapsulation, third: u8, h
         own: Some(own_provider(domain, *provider, n)),
     };
     let seats = (1..).zip(hosts).map(seat).collect();
-    Subnet { vsid: Vsid::try_from(vsid).unwrap(), domain, encapsulation, seats }
+    Subnet { vsid: Vsid::try_from(vsid).unwrap(), domain, encapsulation, seats, passages: Vec::new() }
 }

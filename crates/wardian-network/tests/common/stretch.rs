@@ -9,6 +9,7 @@ use wardian_network::Services;
 use wardian_plan::{
     fabric::{Encapsulation, HostPolicy, Seat, compile, subnets},
     network::{NetworkPlan, part},
+    passage,
 };
 
 use super::{
@@ -128,14 +129,26 @@ impl Stretched {
         record
     }
 
+    /// These, and those with a passage of it.
+    pub fn reach(&self, n: u8) -> Vec<usize> {
+        let with = passage::reach(&self.records[&n]);
+        (0..self.cluster.hosts.len()).filter(|host| with.contains(&name(*host))).collect()
+    }
+
     /// Makes what is said of an environment true on its hosts, as their daemons do; what had to be done at networks.
     pub fn ensure(&mut self, record: EnvironmentRecord) -> Vec<String> {
         let n = u8::try_from(record.edge.slot).unwrap();
         let record = self.chosen(record);
+        let before = if self.records.contains_key(&n) { self.reach(n) } else { Vec::new() };
         self.records.insert(n, record);
+        let now = self.reach(n);
+        before.iter().filter(|host| !now.contains(host)).for_each(|host| self.clear(&self.records[&n], *host));
         let mut all = Vec::new();
-        for host in self.parts(n) {
+        for host in now {
             let (plan, at) = (self.plan(n, host), &self.cluster.hosts[host]);
+            if plan.uplinks().next().is_none() {
+                self.records[&n].vsids().for_each(|vsid| wait(at.underlay().disconnect(vsid)).unwrap());
+            }
             let changes = wait(at.network.ensure(&plan)).unwrap();
             all.extend(changes.iter().map(|change| format!("{}: {change}", name(host))));
             for (_, uplink) in plan.uplinks() {
@@ -268,13 +281,18 @@ impl Stretched {
 
     /// Takes an environment away from all its hosts, in the daemons' order.
     pub fn remove(&mut self, n: u8) {
-        let (parts, record) = (self.parts(n), self.records.remove(&n).unwrap());
+        let (parts, record) = (self.reach(n), self.records.remove(&n).unwrap());
         self.guests.retain(|(of, _), _| *of != n);
         self.services.retain(|(of, _), _| *of != n);
         for host in parts {
-            record.vsids().for_each(|vsid| wait(self.host(host).underlay().disconnect(vsid)).unwrap());
-            wait(self.host(host).network.remove(record.id)).unwrap();
+            self.clear(&record, host);
         }
         self.know();
+    }
+
+    /// Takes it away from one host.
+    fn clear(&self, record: &EnvironmentRecord, host: usize) {
+        record.vsids().for_each(|vsid| wait(self.host(host).underlay().disconnect(vsid)).unwrap());
+        wait(self.host(host).network.remove(record.id)).unwrap();
     }
 }

@@ -21,6 +21,8 @@ pub struct Subnet {
     pub encapsulation: Encapsulation,
     /// The machines in it. Those with the same hardware address are on the same host.
     pub seats: Vec<Seat>,
+    /// The provider addresses of further hosts that have a switch of it, to route to its machines.
+    pub passages: Vec<Ipv4Addr>,
 }
 
 /// One machine's place in a subnet.
@@ -48,12 +50,13 @@ impl Seat {
 
 /// What the filter of the host with the provider address `here` shall know.
 ///
-/// A host that runs no machine of a routing domain knows nothing of it.
+/// A host that neither runs a machine of a routing domain nor routes to some knows nothing of it.
 #[must_use]
 pub fn compile(here: Ipv4Addr, subnets: &[Subnet]) -> HostPolicy {
     let mut hosts: BTreeMap<u32, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     for subnet in subnets {
-        hosts.entry(subnet.domain).or_default().extend(subnet.seats.iter().map(|seat| seat.provider));
+        let seats = subnet.seats.iter().map(|seat| seat.provider);
+        hosts.entry(subnet.domain).or_default().extend(seats.chain(subnet.passages.iter().copied()));
     }
     let mut policy = HostPolicy::default();
     for subnet in subnets {
@@ -92,6 +95,7 @@ mod tests {
             domain,
             encapsulation: Encapsulation::Nvgre,
             seats: seats.iter().map(seat).collect(),
+            passages: Vec::new(),
         }
     }
 
@@ -115,6 +119,19 @@ mod tests {
         assert_eq!((policy.stations.len(), policy.lookups.len()), (2, 3));
         assert_eq!(policy.stations[&(edges.vsid, edges.seats[2].mac)], B);
         assert_eq!(policy.lookups[&(edges.vsid, edges.seats[2].address)].mac, edges.seats[1].mac);
+    }
+
+    #[test]
+    fn a_host_with_a_passage_has_a_switch_and_is_a_peer_and_nobody_is_there() {
+        let mut red = subnet(5001, 1, &[(1, A)]);
+        assert_eq!(compile(B, &[red.clone()]), HostPolicy::default());
+        red.passages.push(B);
+        let (at, over) = (compile(A, &[red.clone()]), compile(B, &[red.clone()]));
+        assert_eq!(at.switches[&red.vsid].peers, BTreeSet::from([B]));
+        assert_eq!(over.switches[&red.vsid].peers, BTreeSet::from([A]));
+        assert_eq!((&at.stations, &at.lookups), (&over.stations, &over.lookups));
+        assert_eq!(over.stations.len(), 1);
+        assert_eq!(compile(C, &[red]), HostPolicy::default());
     }
 
     #[test]

@@ -151,6 +151,7 @@ mod tests {
                 domain,
                 encapsulation: if number == 0 { Encapsulation::IpRewrite } else { Encapsulation::Nvgre },
                 seats,
+                passages: Vec::new(),
             };
             all.into_iter().enumerate().map(subnet).collect()
         })

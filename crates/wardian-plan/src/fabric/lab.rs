@@ -17,5 +17,5 @@ pub const LAB_DOMAIN: u32 = 0;
 #[must_use]
 pub fn lab(encapsulation: Encapsulation, all: impl IntoIterator<Item = (Ipv4Addr, MacAddress, Ipv4Addr)>) -> Subnet {
     let seats = all.into_iter().map(|(address, mac, provider)| Seat { address, mac, provider, own: None });
-    Subnet { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, seats: seats.collect() }
+    Subnet { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, seats: seats.collect(), passages: Vec::new() }
 }

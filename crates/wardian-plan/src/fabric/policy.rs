@@ -62,6 +62,8 @@ struct Part {
     encapsulation: Encapsulation,
     is_inside: bool,
     seats: Vec<Seat>,
+    /// Further hosts that have a switch of it.
+    passages: Vec<Ipv4Addr>,
 }
 
 /// A subnet, from all records.
@@ -78,7 +80,7 @@ struct Net {
 #[derive(Debug, Clone, Default)]
 struct Domain {
     nets: BTreeSet<Vsid>,
-    /// How many seats are on each host.
+    /// How many seats and passages are on each host.
     hosts: BTreeMap<Ipv4Addr, usize>,
 }
 
@@ -196,15 +198,15 @@ impl Policy {
         let outside = self.on_lab(lab);
         let inside = extent.inside(self.encapsulation, provider);
         let inside = inside.map(|subnet| {
-            let Subnet { vsid, domain, encapsulation, seats } = subnet;
-            Part { vsid, domain, encapsulation, is_inside: true, seats }
+            let Subnet { vsid, domain, encapsulation, seats, passages } = subnet;
+            Part { vsid, domain, encapsulation, is_inside: true, seats, passages }
         });
         std::iter::once(outside).chain(inside).collect()
     }
 
     const fn on_lab(&self, seats: Vec<Seat>) -> Part {
         let encapsulation = self.encapsulation;
-        Part { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, is_inside: false, seats }
+        Part { vsid: LAB_VSID, domain: LAB_DOMAIN, encapsulation, is_inside: false, seats, passages: Vec::new() }
     }
 
     /// What `before` was of that record is `now`.
@@ -232,8 +234,8 @@ impl Policy {
         let domains: BTreeSet<u32> = before.iter().chain(now).map(|part| part.domain).collect();
         for (number, domain) in domains.iter().filter_map(|number| Some((number, self.domains.get(number)?))) {
             let here = |parts: &[Part]| {
-                let seats = parts.iter().filter(|part| part.domain == *number).flat_map(|part| &part.seats);
-                seats.filter(|seat| seat.provider == self.here).count()
+                let of_it = parts.iter().filter(|part| part.domain == *number);
+                of_it.flat_map(Part::providers).filter(|provider| *provider == self.here).count()
             };
             let has = domain.hosts.get(&self.here).copied().unwrap_or_default();
             let comes_or_goes = (has > 0) != (has + here(now) > here(before));
@@ -279,9 +281,11 @@ impl Policy {
         domain.nets.insert(part.vsid);
         net.domain = part.domain;
         net.parts.insert((part.is_inside, Some(source.clone()), 0), part.encapsulation);
+        for provider in part.providers() {
+            *domain.hosts.entry(provider).or_default() += 1;
+        }
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            *domain.hosts.entry(seat.provider).or_default() += 1;
             net.stations.insert((seat.mac, order.clone()), seat.provider);
             net.lookups.insert((seat.address, order), seat.lookup(part.domain, part.encapsulation));
         }
@@ -293,14 +297,16 @@ impl Policy {
         };
         for (number, seat) in part.seats.iter().enumerate() {
             let order = (part.is_inside, Some(source.clone()), number);
-            if let Some(count) = domain.hosts.get_mut(&seat.provider) {
-                *count -= 1;
-                if *count == 0 {
-                    domain.hosts.remove(&seat.provider);
-                }
-            }
             net.stations.remove(&(seat.mac, order.clone()));
             net.lookups.remove(&(seat.address, order));
+        }
+        for provider in part.providers() {
+            if let Some(count) = domain.hosts.get_mut(&provider) {
+                *count -= 1;
+                if *count == 0 {
+                    domain.hosts.remove(&provider);
+                }
+            }
         }
         net.parts.remove(&(part.is_inside, Some(source.clone()), 0));
         if net.parts.is_empty() {
@@ -310,6 +316,13 @@ impl Policy {
                 self.domains.remove(&part.domain);
             }
         }
+    }
+}
+
+impl Part {
+    /// The host of each seat and each passage.
+    fn providers(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.seats.iter().map(|seat| seat.provider).chain(self.passages.iter().copied())
     }
 }
 

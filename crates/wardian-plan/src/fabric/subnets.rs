@@ -1,10 +1,13 @@
-//! The virtual subnets of a cluster: those of each environment which lies on several hosts, and the lab network, which every
-//! host has a switch of, its lab bridge.
+//! The virtual subnets of a cluster: those of each environment which lies on several hosts, or reaches to some, and the
+//! lab network, which every host has a switch of, its lab bridge.
 //!
 //! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
 //! inside: that stays on its own host, for two of a kind would collide on every one.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use wardian_model::{
@@ -13,7 +16,7 @@ use wardian_model::{
 };
 
 use super::{Seat, Subnet, lab};
-use crate::network;
+use crate::{network, passage};
 
 /// All subnets that span hosts, and who is where in each.
 #[must_use]
@@ -38,8 +41,10 @@ pub fn subnets(
 pub(super) struct Extent {
     /// The host of its edge, and what is seen there on the lab network.
     edge: Option<(HostName, Vec<(Ipv4Addr, MacAddress)>)>,
-    /// Its own subnets, where it lies on several hosts.
+    /// Its own subnets, where it lies on several hosts or reaches to some.
     inside: Vec<Inside>,
+    /// The hosts that have a switch of these and no machine.
+    passages: BTreeSet<HostName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +70,7 @@ struct Inhabitant {
 impl Extent {
     pub(super) fn of(record: &EnvironmentRecord) -> Self {
         let edge = record.host.as_ref().map(|host| (host.clone(), network::on_lab(record)));
-        let subnets = record.stretch.iter().flat_map(|_| record.spec.network.subnets.iter());
+        let subnets = record.spec.network.subnets.iter().filter(|_| passage::spans_hosts(record));
         let inside = subnets.map(|subnet| {
             let gateway = record.host.as_ref().map(|host| Inhabitant {
                 address: subnet.gateway(),
@@ -87,7 +92,7 @@ impl Extent {
             Inside { vsid: record.vsid_of(&subnet), domain: record.routing_domain(), encapsulation, seats }
         });
         let inside = inside.collect();
-        Self { edge, inside }
+        Self { edge, inside, passages: passage::passages(record).into_iter().cloned().collect() }
     }
 
     /// Its seats on the lab network, if it is known where its host is.
@@ -98,18 +103,21 @@ impl Extent {
         })
     }
 
-    /// Its own subnets, where it lies on several hosts, in the cluster's encapsulation where it has none of its own.
+    /// Its own subnets, where it lies on several hosts or reaches to some, in the cluster's encapsulation where it has none
+    /// of its own.
     pub(super) fn inside(
         &self,
         default: Encapsulation,
         provider: impl Fn(&HostName) -> Option<Ipv4Addr>,
     ) -> impl Iterator<Item = Subnet> {
+        let passages: Vec<Ipv4Addr> = self.passages.iter().filter_map(&provider).collect();
         self.inside.iter().map(move |Inside { vsid, domain, encapsulation, seats }| {
             let seat = |Inhabitant { address, mac, host, own }: &Inhabitant| {
                 Some(Seat { address: *address, mac: *mac, provider: provider(host)?, own: *own })
             };
-            let seats = seats.iter().filter_map(seat).collect();
-            Subnet { vsid: *vsid, domain: *domain, encapsulation: encapsulation.unwrap_or(default), seats }
+            let (seats, passages) = (seats.iter().filter_map(seat).collect(), passages.clone());
+            let encapsulation = encapsulation.unwrap_or(default);
+            Subnet { vsid: *vsid, domain: *domain, encapsulation, seats, passages }
         })
     }
 }
@@ -213,6 +221,20 @@ mod tests {
         let policy = compile(hosts[0].provider, &all);
         let rewritten: Vec<_> = policy.lookups.values().filter_map(|lookup| lookup.rewrite).collect();
         assert_eq!(rewritten.iter().map(|rewrite| Some(rewrite.address)).collect::<Vec<_>>(), [own]);
+    }
+
+    #[test]
+    fn who_is_joined_with_others_elsewhere_reaches_to_their_hosts() {
+        let mut one = environment("a", "two-way-nat");
+        let mut other = environment("b", "two-way-nat").as_joined();
+        (other.id, other.slot) = ("00000000000000bb".parse().unwrap(), 2);
+        one.joined.push(other);
+        let hosts = [host("a", "10.1.0.1", "10.86.255.254"), host("b", "10.2.0.1", "10.86.255.253")];
+        let all = subnets("10.86.0.0/16".parse().unwrap(), Encapsulation::Vxlan, &hosts, &[one]);
+        assert_eq!((all.len(), all[1].vsid.number(), &all[1].passages[..]), (2, 4097, &[hosts[1].provider][..]));
+        // The machines and the gateway are where they were.
+        assert_eq!(all[1].seats.len(), 3);
+        assert!(all[1].seats.iter().all(|seat| seat.provider == hosts[0].provider));
     }
 
     #[test]

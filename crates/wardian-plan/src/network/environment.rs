@@ -13,6 +13,7 @@ use super::{
     BridgePlan, DetourPlan, DhcpPlan, DnsPlan, EdgePlan, LabConfig, LeasePlan, NetworkPlan, SubnetPlan, TapPlan,
     TransitPlan, UplinkPlan, acl, away, bare, caps, crossing, inside, pins, second,
 };
+use crate::passage::spans_hosts;
 use ipnet::Ipv4Net;
 
 /// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up
@@ -54,7 +55,7 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
 }
 
 /// The network of the part that an environment has on a host. The edge is on one of them, and with it the gateway; the others
-/// find both through the overlay.
+/// find both through the overlay. On a host where it has a passage alone, that is what is left without machines.
 #[must_use]
 pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>) -> NetworkPlan {
     let home = record.host.as_ref() == host;
@@ -79,9 +80,9 @@ pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>
 
     let router = record.gateway.machine();
     let all_taps: Vec<TapPlan> = taps.iter().chain(more.iter().flat_map(|subnet| &subnet.taps)).cloned().collect();
-    let ports: Vec<String> = match &record.stretch {
-        Some(_) => subnets.iter().map(|subnet| inside::uplink(&subnet)).collect(),
-        None => Vec::new(),
+    let ports: Vec<String> = match spans_hosts(record) {
+        true => subnets.iter().map(|subnet| inside::uplink(&subnet)).collect(),
+        false => Vec::new(),
     };
     let gateways = inside::gateways(record);
     let nftables = match &second {
@@ -182,7 +183,7 @@ impl Place<'_> {
                 mtu,
             },
             taps: taps.collect(),
-            uplink: record.stretch.as_ref().map(|_| self.uplink(subnet)),
+            uplink: spans_hosts(record).then(|| self.uplink(subnet)),
             dhcp: DhcpPlan {
                 server: gateway,
                 // With a second interface, that is the way out; without isolation, there is none.
@@ -203,10 +204,11 @@ impl Place<'_> {
         }
     }
 
-    /// The way to its parts on other hosts. By the first one, machines of all subnets reach the edge.
+    /// The way to its parts on other hosts. By the first one, machines of all subnets reach the edge. From a passage
+    /// nothing goes outwards: nobody is there.
     fn uplink(&self, subnet: &Subnet<'_>) -> UplinkPlan {
         let Self { record, lab, host, .. } = self;
-        let away = record.host.as_ref() != *host;
+        let away = record.host.as_ref() != *host && host.is_some_and(|host| record.hosts().contains(host));
         UplinkPlan {
             outer: inside::outer("wu", record, subnet),
             inner: inside::uplink(subnet),

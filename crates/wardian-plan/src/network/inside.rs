@@ -10,7 +10,7 @@ use wardian_model::{environment::EnvironmentRecord, join::Joined, spec::Subnet};
 
 use super::{
     GATEWAY_MAC, JoinPlan,
-    environment::{BRIDGE, EDGE, UPLINK},
+    environment::{BRIDGE, EDGE, TRANSIT, UPLINK},
 };
 
 /// What links to other environments are called, before the slot of the other's edge.
@@ -57,6 +57,13 @@ pub(super) fn uplink(subnet: &Subnet<'_>) -> String {
         0 => UPLINK.to_owned(),
         place => format!("{UPLINK}{place}"),
     }
+}
+
+/// Whether a link of that name in an environment's namespace is a way to other hosts. Nothing else is called so.
+#[must_use]
+pub fn is_way(name: &str) -> bool {
+    let number = name.strip_prefix(UPLINK);
+    name == TRANSIT || number.is_some_and(|number| number.is_empty() || number.parse::<u8>().is_ok())
 }
 
 /// The outer end of a pair of that kind and subnet: 15 characters at most, and nobody else's on this host.
@@ -119,18 +126,29 @@ pub(super) fn untracked(record: &EnvironmentRecord) -> Vec<String> {
     own.into_iter().chain(joined).collect()
 }
 
-/// Rules by which it passes, before any fence is asked. By a link come the machines of the environment behind it and nobody else,
-/// and they reach machines alone.
+/// Rules by which it passes, before any fence is asked. By a link come the machines of the environment behind it and
+/// nobody else, and they reach machines alone. But for a domain controller: only its own environment sees it, whomever
+/// that is joined with.
 pub(super) fn routed(record: &EnvironmentRecord) -> Vec<String> {
     let (several, switches) = (record.spec.network.subnets.are_several(), switches(record));
     let own =
         several.then(|| format!("iifname {switches} oifname {switches} ip saddr @private ip daddr @private accept"));
+    let without_outside = record.identities.iter().filter(|(name, _)| !record.spec.may_have_outside(name));
+    let controllers: Vec<_> = without_outside.map(|(name, identity)| (name, identity.inside.address)).collect();
     let joined = record.joined.iter().flat_map(|joined| {
         let (link, theirs) = (link(joined), any(&joined.subnets));
-        [
+        let hidden = controllers.iter().flat_map(|(name, address)| {
+            let why = format!("drop comment \"{name} has no outside\"");
+            [
+                format!("oifname \"{link}\" ip saddr {address} counter name fence_out {why}"),
+                format!("iifname \"{link}\" ip daddr {address} counter name fence_in {why}"),
+            ]
+        });
+        let pass = [
             format!("iifname {switches} oifname \"{link}\" ip saddr @private ip daddr {theirs} accept"),
             format!("iifname \"{link}\" oifname {switches} ip saddr {theirs} ip daddr @private accept"),
-        ]
+        ];
+        hidden.chain(pass).collect::<Vec<_>>()
     });
     own.into_iter().chain(joined).collect()
 }

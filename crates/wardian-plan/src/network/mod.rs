@@ -33,7 +33,7 @@ mod text;
 
 pub use acl::{ACL_TABLE, PROBE_MARK};
 pub use environment::{GATEWAY_MAC, environment, machine_uid, on_lab, part};
-pub use inside::JOIN;
+pub use inside::{JOIN, is_way};
 pub use lab::{LabConfig, lab, lab_mac};
 pub use pins::PARKED_GROUP;
 

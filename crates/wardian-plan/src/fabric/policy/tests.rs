@@ -28,7 +28,8 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
     let machines = prop::collection::vec((1u8..6, 1u8..6, prop::option::of(0usize..4)), 0..4);
     let encapsulation = prop::option::of(prop::sample::select(&Encapsulation::ALL[..]));
     let place = (0usize..4, 0u16..5, prop::option::weighted(0.8, 0usize..4), 0usize..3, any::<bool>(), encapsulation);
-    (place, machines).prop_map(|((name, slot, home, mode, is_stretched, encapsulation), machines)| {
+    let joined = prop::option::of(prop::sample::subsequence(HOSTS.to_vec(), 0..4));
+    (place, machines, joined).prop_map(|((name, slot, home, mode, is_stretched, encapsulation), machines, joined)| {
         let mode = ["two-way-nat", "dual-interface", "none"][mode];
         let (mut identities, mut elsewhere) = (serde_json::Map::new(), serde_json::Map::new());
         let (mut specs, has_several) = (serde_json::Map::new(), slot % 2 == 0);
@@ -70,6 +71,12 @@ fn environment() -> impl Strategy<Value = EnvironmentRecord> {
         }
         if is_stretched {
             record["stretch"] = json!({ "elsewhere": elsewhere });
+        }
+        if let Some(hosts) = joined {
+            let joined = json!({
+                "id": "00000000000000bb", "name": "other", "slot": 9, "subnets": ["192.168.30.0/24"], "hosts": hosts,
+            });
+            record["joined"] = json!([joined]);
         }
         serde_json::from_value(record).unwrap()
     })
