@@ -18,15 +18,15 @@ struct Kind {
     name: &'static str,
     /// A nextest filter.
     filter: &'static str,
-    /// For the stories: they measure, wait, and count what is left over.
-    one_at_a_time: bool,
+    /// How many run at a time; as many as there are processors, with nothing. Stories boot machines, and wait for half of their time: two
+    /// at a time take little more than one.
+    at_a_time: Option<&'static str>,
 }
 
-const UNIT: Kind =
-    Kind { name: "unit", filter: "(kind(lib) + kind(bin)) - test(/(^|::)story_/)", one_at_a_time: false };
+const UNIT: Kind = Kind { name: "unit", filter: "(kind(lib) + kind(bin)) - test(/(^|::)story_/)", at_a_time: None };
 const PART: Kind =
-    Kind { name: "part", filter: "kind(test) - binary(/^story_/) - test(/(^|::)story_/)", one_at_a_time: false };
-const STORY: Kind = Kind { name: "story", filter: "binary(/^story_/) + test(/(^|::)story_/)", one_at_a_time: true };
+    Kind { name: "part", filter: "kind(test) - binary(/^story_/) - test(/(^|::)story_/)", at_a_time: None };
+const STORY: Kind = Kind { name: "story", filter: "binary(/^story_/) + test(/(^|::)story_/)", at_a_time: Some("2") };
 
 /// Where the binary is once it is built.
 pub(crate) fn binary() -> PathBuf {
@@ -113,8 +113,8 @@ fn with_nextest(kind: &Kind, accelerator: Option<&str>) -> Result<Counts> {
     let mut command = run::cargo();
     command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never", "--no-tests", "pass"]);
     command.args(["--status-level", "slow", "--final-status-level", "fail", "-E", kind.filter]);
-    if kind.one_at_a_time {
-        command.args(["--test-threads", "1"]);
+    if let Some(number) = kind.at_a_time {
+        command.args(["--test-threads", number]);
     }
     watched(&mut command, accelerator)
 }
@@ -134,8 +134,8 @@ fn with_cargo(kind: &Kind, accelerator: Option<&str>) -> Result<Counts> {
     for target in targets {
         let mut command = run::cargo();
         command.args(["test", "--quiet", "--no-fail-fast", "--color", "never"]).args(target);
-        if kind.one_at_a_time {
-            command.args(["--", "--test-threads", "1"]);
+        if let Some(number) = kind.at_a_time {
+            command.args(["--", "--test-threads", number]);
         }
         counts.add(&watched(&mut command, accelerator)?);
     }
