@@ -63,8 +63,8 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// The database counts in its memory. The clone goes on from where the original was, not from its boot; then each counts
-/// for itself.
+/// The database counts in its memory. The clone goes on from where the original was, not from its boot; then each
+/// counts for itself.
 fn clone_in_motion(lab: &Lab) -> Result<()> {
     let before = counted(lab, FIRST)?;
     run::shown(&mut lab.wardian(&["clone", FIRST, CLONE])?)?;

@@ -32,8 +32,8 @@ const PACKAGES: &[&str] = &[
     "tcpdump",
 ];
 
-/// What only tests need. BIND, etcd and Open vSwitch are services, which their packages start: nothing for a host that just
-/// runs Wardian.
+/// What only tests need. BIND, etcd and Open vSwitch are services, which their packages start: nothing for a host that
+/// just runs Wardian.
 const FOR_TESTS: &[&str] =
     &["bind9", "bind9-dnsutils", "etcd-server", "ethtool", "faketime", "openvswitch-switch", "python3-scapy", "tshark"];
 

@@ -1,6 +1,6 @@
-//! `cargo xtask shell`: a shell on a host of its own, with a running daemon and the image `micro`, to try things out. The
-//! machine it runs on notices nothing: the host is a network namespace without a way out, and all of it goes away with
-//! the shell.
+//! `cargo xtask shell`: a shell on a host of its own, with a running daemon and the image `micro`, to try things out.
+//! The machine it runs on notices nothing: the host is a network namespace without a way out, and all of it goes away
+//! with the shell.
 
 use crate::lab::Lab;
 use crate::{images, packages, run, tests};

@@ -18,8 +18,8 @@ struct Kind {
     name: &'static str,
     /// A nextest filter.
     filter: &'static str,
-    /// How many run at a time; as many as there are processors, with nothing. Stories boot machines, and wait for half of their time: two
-    /// at a time take little more than one.
+    /// How many run at a time; as many as there are processors, with nothing. Stories boot machines, and wait for half
+    /// of their time: two at a time take little more than one.
     at_a_time: Option<&'static str>,
 }
 
@@ -74,8 +74,8 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     report(&table, start.elapsed())
 }
 
-/// The accelerator that a daemon proves on this machine: every test host would prove it anew, and where KVM is there but
-/// hangs guests, that takes each of them seconds. Nothing is said where nothing has to be proven.
+/// The accelerator that a daemon proves on this machine: every test host would prove it anew, and where KVM is there
+/// but hangs guests, that takes each of them seconds. Nothing is said where nothing has to be proven.
 fn proven_accelerator() -> Result<Option<String>> {
     if !Path::new("/dev/kvm").exists() {
         return Ok(None);

@@ -161,8 +161,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Brings this host into the cluster that its configuration names by now. Once this has returned, the daemon starts
     /// again; machines run on.
     ///
-    /// Refuses `Conflict` when it is in one already or something is in the way, `Invalid` for a configuration that isn't
-    /// right, `Unavailable` when the cluster's store does not answer. Nothing has changed then.
+    /// Refuses `Conflict` when it is in one already or something is in the way, `Invalid` for a configuration that
+    /// isn't right, `Unavailable` when the cluster's store does not answer. Nothing has changed then.
     async fn join(&self) -> Result<JoinReport, Refusal>;
 
     /// What this host's packet filter has carried to and from the others, and dropped; nothing where it is alone.
@@ -199,8 +199,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Changes through whom an environment's machines reach the outside; in effect when this returns.
     async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal>;
 
-    /// Replaces a machine's rules of what it may say and hear, or those for all machines; in effect when this returns. With what
-    /// probably isn't meant.
+    /// Replaces a machine's rules of what it may say and hear, or those for all machines; in effect when this returns.
+    /// With what probably isn't meant.
     async fn set_acl(
         &self,
         name: &EnvironmentName,

@@ -1,5 +1,5 @@
-//! Whether a host's clock agrees with the others'. Records carry moments, above all those when environments expire: a host
-//! that takes today for next year would remove them all.
+//! Whether a host's clock agrees with the others'. Records carry moments, above all those when environments expire: a
+//! host that takes today for next year would remove them all.
 
 use wardian_model::{SignedDuration, name::HostName};
 
@@ -33,8 +33,8 @@ impl std::fmt::Display for Ahead {
     }
 }
 
-/// Judges the clock of a host that wants to come in by all others that are there. One that only few disagree with is theirs
-/// to mend.
+/// Judges the clock of a host that wants to come in by all others that are there. One that only few disagree with is
+/// theirs to mend.
 ///
 /// # Errors
 /// When it is too far from most of them.

@@ -1,4 +1,5 @@
-//! Which accelerator guests get: what was configured, or what was *proven* by booting a kernel, once per kernel and QEMU.
+//! Which accelerator guests get: what was configured, or what was *proven* by booting a kernel, once per kernel and
+//! QEMU.
 
 use std::{path::Path, time::Duration};
 

@@ -1,8 +1,8 @@
 //! How many machines boot at once: as many as the host has cores.
 //!
-//! A guest that boots keeps a core busy. More of them at once only take the cores' caches from each other: ten at once on
-//! two cores need up to half as much again of the processor as two at a time. So each boot takes a slot, until its guest
-//! agent comes up, or the machine idles: one that waits for another must not keep that from booting.
+//! A guest that boots keeps a core busy. More of them at once only take the cores' caches from each other: ten at once
+//! on two cores need up to half as much again of the processor as two at a time. So each boot takes a slot, until its
+//! guest agent comes up, or the machine idles: one that waits for another must not keep that from booting.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 

@@ -1,9 +1,9 @@
-//! Keeps this host's packet filter as the records of the cluster want it: who is where on the lab network, and in each subnet
-//! that lies on several hosts.
+//! Keeps this host's packet filter as the records of the cluster want it: who is where on the lab network, and in each
+//! subnet that lies on several hosts.
 //!
-//! All records are read once, and from then on only those that change ([`Policy`]). While the store can't be reached, the
-//! filter goes on with what it knows last; it is in the kernel, and needs no daemon. A record that can't be read leaves
-//! its environment where it was, and concerns no other.
+//! All records are read once, and from then on only those that change ([`Policy`]). While the store can't be reached,
+//! the filter goes on with what it knows last; it is in the kernel, and needs no daemon. A record that can't be read
+//! leaves its environment where it was, and concerns no other.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,8 +59,8 @@ impl Wanted {
     }
 }
 
-/// Connects the lab network to that of the other hosts, at the daemon's start; the filter knows where everybody is before
-/// anything goes by it. Nothing is done where this host is alone.
+/// Connects the lab network to that of the other hosts, at the daemon's start; the filter knows where everybody is
+/// before anything goes by it. Nothing is done where this host is alone.
 pub(crate) async fn open(shared: &Shared) -> std::result::Result<(), OpenError> {
     let Some(member) = &shared.config.member else { return Ok(()) };
     let config = UnderlayConfig {

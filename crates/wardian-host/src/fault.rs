@@ -1,8 +1,8 @@
 //! Places where tests kill the daemon: every step of every operation has one.
 //!
 //! `WARDIAN_KILL_AT=NAME` ends the process, as SIGKILL would, the first time it reaches the place of that name
-//! (`NAME#3`: the third time). Only builds with debug assertions can be killed so; in all of them a log of `trace` tells
-//! when each place was reached, which shows where the time of an operation goes.
+//! (`NAME#3`: the third time). Only builds with debug assertions can be killed so; in all of them a log of `trace`
+//! tells when each place was reached, which shows where the time of an operation goes.
 
 /// A place of that name. Statements before it have taken effect, statements after it have not.
 #[cfg(debug_assertions)]

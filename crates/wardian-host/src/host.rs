@@ -57,7 +57,8 @@ impl Ground {
         Ok(Arc::new(Reserved::open(self.paths.reserve(), || SqliteStore::open(self.paths.records())).await?))
     }
 
-    /// That this host has that address on the physical network, where other hosts can be reached by packets of `mtu` bytes.
+    /// That this host has that address on the physical network, where other hosts can be reached by packets of `mtu`
+    /// bytes.
     ///
     /// # Errors
     /// When it is on no device, on the wrong one, or on one that takes smaller packets.

@@ -1,8 +1,8 @@
 //! The memory of machines on this host: files at hand (on a tmpfs of our own) and on disk.
 //!
-//! At hand are the memory that running machines write, and frozen memory that others are copy-on-write children of. On disk
-//! is the memory of snapshots; it is brought to hand when somebody is to go on from it. Who needs which is in the records
-//! ([`wardian_plan::disks::memories`]).
+//! At hand are the memory that running machines write, and frozen memory that others are copy-on-write children of. On
+//! disk is the memory of snapshots; it is brought to hand when somebody is to go on from it. Who needs which is in the
+//! records ([`wardian_plan::disks::memories`]).
 
 use std::{collections::BTreeSet, io, path::Path, path::PathBuf};
 
@@ -267,8 +267,8 @@ async fn collect_alone(shared: &Shared) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The memory machines have. A daemon that died in a cut may have left a machine with memory that its record doesn't name
-/// yet: it is written down when the machine is adopted, and must still be there for the next cut.
+/// The memory machines have. A daemon that died in a cut may have left a machine with memory that its record doesn't
+/// name yet: it is written down when the machine is adopted, and must still be there for the next cut.
 fn mapped(paths: &Paths) -> io::Result<BTreeSet<MemoryId>> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(paths.machines())? {

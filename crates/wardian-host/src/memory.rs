@@ -5,7 +5,8 @@ use wardian_plan::placement::records::own_memory;
 
 use crate::Refusal;
 
-/// Whether the machines of `spec` that are here fit into what is available; `frozen` are those that go on from memory they share.
+/// Whether the machines of `spec` that are here fit into what is available; `frozen` are those that go on from memory
+/// they share.
 ///
 /// # Errors
 /// With the arithmetic, when they don't.

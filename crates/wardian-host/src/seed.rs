@@ -1,7 +1,7 @@
 //! First-boot configuration of a machine, as a NoCloud seed disk.
 //!
-//! Format: cloud-init's NoCloud data source. The instance id is the machine's SMBIOS UUID, which clones keep: to a guest,
-//! being cloned is no first boot.
+//! Format: cloud-init's NoCloud data source. The instance id is the machine's SMBIOS UUID, which clones keep: to a
+//! guest, being cloned is no first boot.
 
 use std::path::{Path, PathBuf};
 

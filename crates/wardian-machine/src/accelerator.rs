@@ -1,8 +1,9 @@
 //! Proving an accelerator: boot an ordinary kernel and see it reach a goal, within seconds.
 //!
-//! That `/dev/kvm` can be opened proves nothing: there are hosts whose KVM runs firmware and then lets every ordinary kernel
-//! hang for ever. So the kernel boots without a root file system: it greets, finds no root, panics and reboots, upon
-//! which QEMU ends (`-no-reboot`). That takes it through paging, interrupts, timers and the console: what guests need.
+//! That `/dev/kvm` can be opened proves nothing: there are hosts whose KVM runs firmware and then lets every ordinary
+//! kernel hang for ever. So the kernel boots without a root file system: it greets, finds no root, panics and reboots,
+//! upon which QEMU ends (`-no-reboot`). That takes it through paging, interrupts, timers and the console: what guests
+//! need.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,22 +1,25 @@
 //! The QEMU command line as a pure function, with the reasons for what is on it.
 //!
-//! * **`pc`, not `q35` or `microvm`** (see [`crate::MACHINE_TYPE`]). Measured under TCG, kernel and initramfs to the first
-//!   process: 2.0 s with each of the three. `microvm` has no PCI bus ordinary guests expect and no vmgenid by
+//! * **`pc`, not `q35` or `microvm`** (see [`crate::MACHINE_TYPE`]). Measured under TCG, kernel and initramfs to the
+//!   first process: 2.0 s with each of the three. `microvm` has no PCI bus ordinary guests expect and no vmgenid by
 //!   default; of the other two `pc` takes hot-plugged devices without root ports, and imported BIOS guests expect it.
 //! * **`graphics=off`**: there is no display, so the firmware talks on the serial console; 0.1 s less to boot.
 //! * **Every PCI device has a fixed slot.** Guests derive interface names from slots; adding a disk or a seed must not
 //!   rename a network card. Slot 2 is kept for a display.
 //! * **Sockets and the console log come as descriptors**, so QEMU never needs to write in the runtime directory.
-//! * **Memory is a shared file** while one process has it, so that it can be handed on, and a private mapping of one that nobody writes
-//!   (`share=off,readonly=on,rom=off`: opened for reading only, what the guest writes is the process's own) in each child.
-//! * **Disks go through the host's page cache** (`cache.direct=off`, flushes honoured): many overlays share one base image and
-//!   therefore its cached pages, and file systems without O_DIRECT work. A guest's flush still reaches the disk.
-//! * **A full host disk pauses the machine** (`werror=enospc`) instead of breaking the guest's file system; other errors are
-//!   the guest's to see, as with a real disk.
-//! * **A guest that powers off leaves QEMU stopped in the state `shutdown`** (`-action shutdown=pause`), and whoever holds the
-//!   [`crate::Machine`] ends it. An orderly power-off is so never mistaken for a crash, even if it happened while no daemon ran.
-//! * **A guest's reset is only a reset**, and its panic is its own affair (`panic=none`): it is reported, and the guest's
-//!   settings decide whether it reboots or dumps.
+//! * **Memory is a shared file** while one process has it, so that it can be handed on, and a private mapping of one
+//!   that nobody writes (`share=off,readonly=on,rom=off`: opened for reading only, what the guest writes is the
+//!   process's own) in each child.
+//! * **Disks go through the host's page cache** (`cache.direct=off`, flushes honoured): many overlays share one base
+//!   image and therefore its cached pages, and file systems without O_DIRECT work. A guest's flush still reaches the
+//!   disk.
+//! * **A full host disk pauses the machine** (`werror=enospc`) instead of breaking the guest's file system; other
+//!   errors are the guest's to see, as with a real disk.
+//! * **A guest that powers off leaves QEMU stopped in the state `shutdown`** (`-action shutdown=pause`), and whoever
+//!   holds the [`crate::Machine`] ends it. An orderly power-off is so never mistaken for a crash, even if it happened
+//!   while no daemon ran.
+//! * **A guest's reset is only a reset**, and its panic is its own affair (`panic=none`): it is reported, and the
+//!   guest's settings decide whether it reboots or dumps.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -30,9 +33,9 @@ pub(crate) const AGENT_PORT: &str = "org.qemu.guest_agent.0";
 /// Id of the agent's character device, as `query-chardev` and events name it.
 pub(crate) const AGENT_ID: &str = "agent";
 
-/// What a translated guest sees: x86-64-v2 (the least today's distributions ask for) and no more. A boot takes a tenth less
-/// processor time than with `max`, whose wide vectors guests use and TCG emulates slowly; and the same model everywhere is
-/// what moving between hosts will need.
+/// What a translated guest sees: x86-64-v2 (the least today's distributions ask for) and no more. A boot takes a tenth
+/// less processor time than with `max`, whose wide vectors guests use and TCG emulates slowly; and the same model
+/// everywhere is what moving between hosts will need.
 const TCG_MODEL: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+lahf-lm";
 
 /// TCG's translation cache in MiB. QEMU's own default is up to 1 GiB, far above any overhead a cgroup would allow.

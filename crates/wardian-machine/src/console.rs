@@ -1,10 +1,10 @@
 //! The guest's serial console: a stream in both directions, and the bounded tail of what it printed.
 //!
-//! QEMU appends what the guest prints to `console.log`, also while no daemon runs, and never waits for a reader. So that the
-//! file stays small although QEMU writes without end, the front is given back to the file system by punching a hole: no copy,
-//! no race with QEMU's appending, and offsets keep their meaning. [`crate::Machine`] does that while it is held; while nobody
-//! holds it, the file grows by what the guest prints. (QEMU's `ringbuf` device would be bounded by itself, but vanishes with
-//! QEMU just when its text is needed; a full pipe or socket would stall the guest.)
+//! QEMU appends what the guest prints to `console.log`, also while no daemon runs, and never waits for a reader. So
+//! that the file stays small although QEMU writes without end, the front is given back to the file system by punching a
+//! hole: no copy, no race with QEMU's appending, and offsets keep their meaning. [`crate::Machine`] does that while it
+//! is held; while nobody holds it, the file grows by what the guest prints. (QEMU's `ringbuf` device would be bounded
+//! by itself, but vanishes with QEMU just when its text is needed; a full pipe or socket would stall the guest.)
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};

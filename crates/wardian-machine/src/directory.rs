@@ -1,6 +1,7 @@
 //! The runtime directory of one machine: where its files are, and that only the right users reach them.
 //!
-//! It belongs to the starter; QEMU's group may pass through (mode 0710) so that disks may lie inside, but not list or write.
+//! It belongs to the starter; QEMU's group may pass through (mode 0710) so that disks may lie inside, but not list or
+//! write.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

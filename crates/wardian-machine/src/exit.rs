@@ -86,7 +86,8 @@ pub(crate) struct Seen {
     pub(crate) out_of_memory: bool,
 }
 
-/// Tells the reason. A signal outweighs what was announced before it; a code outweighs nothing that QEMU announced itself.
+/// Tells the reason. A signal outweighs what was announced before it; a code outweighs nothing that QEMU announced
+/// itself.
 pub(crate) fn judge(ending: Ending, seen: Seen, last_words: String) -> Exit {
     match ending {
         Ending::Signal(signal) => {
@@ -103,7 +104,8 @@ pub(crate) fn judge(ending: Ending, seen: Seen, last_words: String) -> Exit {
     }
 }
 
-/// QEMU's last words in a runtime directory: the last lines of its log without time stamps' noise. Empty when there are none.
+/// QEMU's last words in a runtime directory: the last lines of its log without time stamps' noise. Empty when there are
+/// none.
 pub(crate) fn last_words(directory: &Path) -> String {
     let path = RuntimeDirectory::new(directory).qemu_log();
     let read = || -> std::io::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Splits a byte stream into lines of bounded length.
 //!
-//! QMP and the guest agent both answer with one JSON document per line. The other side may be hostile (a guest speaks on the
-//! agent's socket), so a line has a limit and whatever it says is only bytes here.
+//! QMP and the guest agent both answer with one JSON document per line. The other side may be hostile (a guest speaks
+//! on the agent's socket), so a line has a limit and whatever it says is only bytes here.
 
 /// A line was longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

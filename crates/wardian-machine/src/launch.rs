@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 /// The machine type every machine is given, whatever QEMU runs it.
 ///
-/// It is a *versioned* type, and one that every QEMU we accept has ([`crate::MINIMUM`]): devices then look the same to a
-/// guest under all of them, so that a snapshot or a stream of one host is understood by another.
+/// It is a *versioned* type, and one that every QEMU we accept has ([`crate::MINIMUM`]): devices then look the same to
+/// a guest under all of them, so that a snapshot or a stream of one host is understood by another.
 pub const MACHINE_TYPE: &str = "pc-i440fx-8.0";
 
 /// Most disks of one machine (the PCI slots set aside for them; the seed has its own).
@@ -75,15 +75,15 @@ pub struct Disk {
 pub enum Memory {
     /// In a memory file of QEMU's own, without a name: a machine that will never be cloned with its memory.
     Anonymous,
-    /// In a new file, made by [`crate::start`] with the machine's size for [`Launch::user`] alone (mode 0600). What was there under
-    /// this name is unlinked and never changed: others may map it. Its file system is memory (tmpfs), its directory lets QEMU's
-    /// user pass.
+    /// In a new file, made by [`crate::start`] with the machine's size for [`Launch::user`] alone (mode 0600). What was
+    /// there under this name is unlinked and never changed: others may map it. Its file system is memory (tmpfs), its
+    /// directory lets QEMU's user pass.
     Shared {
         /// The file.
         path: PathBuf,
     },
-    /// A copy-on-write child of a file nobody writes any more ([`crate::memory::freeze`]) and that QEMU's user may read: what the
-    /// guest changes is the process's own.
+    /// A copy-on-write child of a file nobody writes any more ([`crate::memory::freeze`]) and that QEMU's user may
+    /// read: what the guest changes is the process's own.
     Frozen {
         /// The file, of exactly the machine's size.
         path: PathBuf,
@@ -197,8 +197,8 @@ pub struct Launch {
     pub limits: Limits,
     /// Start with the processors stopped; [`crate::Machine::resume`] lets them go.
     pub paused: bool,
-    /// Start as the successor of another machine: stopped, its disks not yet opened for writing, until [`crate::Machine::load_state`]
-    /// and then [`crate::Machine::resume`].
+    /// Start as the successor of another machine: stopped, its disks not yet opened for writing, until
+    /// [`crate::Machine::load_state`] and then [`crate::Machine::resume`].
     pub incoming: bool,
 }
 
@@ -254,7 +254,8 @@ pub enum BadLaunch {
 }
 
 impl Launch {
-    /// Looks for what QEMU would refuse late or unclearly. Only a frozen memory file is looked at, nothing else is touched.
+    /// Looks for what QEMU would refuse late or unclearly. Only a frozen memory file is looked at, nothing else is
+    /// touched.
     pub fn check(&self) -> Result<(), BadLaunch> {
         if self.name.chars().any(char::is_control) {
             return Err(BadLaunch::Name(self.name.clone()));

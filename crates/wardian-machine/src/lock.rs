@@ -1,12 +1,12 @@
 //! The lock that proves a machine runs: `flock` on `DIR/lock`, held by the QEMU process itself.
 //!
-//! The starter takes the lock and lets the child inherit the open file, then closes its own copy. From then on exactly the QEMU
-//! process holds it, until it dies, however it dies. So there is no record to go stale, and a machine cannot run twice.
-//! The process id is the file's text, written by the child *before* it becomes QEMU: whoever finds the lock held and the text
-//! there knows the process, even if the starter was killed in between.
+//! The starter takes the lock and lets the child inherit the open file, then closes its own copy. From then on exactly
+//! the QEMU process holds it, until it dies, however it dies. So there is no record to go stale, and a machine cannot
+//! run twice. The process id is the file's text, written by the child *before* it becomes QEMU: whoever finds the lock
+//! held and the text there knows the process, even if the starter was killed in between.
 //!
-//! Looked at and not chosen: `SO_PEERCRED` on the monitor's socket (names who listened first, which is the starter), scanning
-//! `/proc/*/cmdline` (costs with every process of the host, and a command line can be imitated).
+//! Looked at and not chosen: `SO_PEERCRED` on the monitor's socket (names who listened first, which is the starter),
+//! scanning `/proc/*/cmdline` (costs with every process of the host, and a command line can be imitated).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -63,7 +63,8 @@ pub fn holder(path: &Path) -> io::Result<Holder> {
     Ok(text.strip_suffix('\n').and_then(|pid| pid.parse().ok()).map_or(Holder::Starting, Holder::Process))
 }
 
-/// Whether the process has the lock's file open: a number left over from a machine that is gone may be another program's now.
+/// Whether the process has the lock's file open: a number left over from a machine that is gone may be another
+/// program's now.
 pub(crate) fn is_open_in(path: &Path, pid: i32) -> io::Result<bool> {
     let lock = std::fs::metadata(path)?;
     let descriptors = match std::fs::read_dir(format!("/proc/{pid}/fd")) {

@@ -1,7 +1,7 @@
 //! The handle of a running machine: taking it over, watching it, and what can be asked of it.
 //!
-//! A handle does not own the machine: dropping it leaves QEMU running, and whoever adopts the directory next finds the same
-//! machine. One handle at a time per machine, for QEMU's monitor serves one client.
+//! A handle does not own the machine: dropping it leaves QEMU running, and whoever adopts the directory next finds the
+//! same machine. One handle at a time per machine, for QEMU's monitor serves one client.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -149,8 +149,9 @@ impl Machine {
         Machine(Arc::new(Inner { directory, files, process, handle, qmp, agent, gate, exit, _watcher }))
     }
 
-    /// Its runtime directory, as it was called when the machine was taken over. After an [exchange](crate::succession::exchange)
-    /// everything else of this handle still means the same machine; this name is the other one's.
+    /// Its runtime directory, as it was called when the machine was taken over. After an
+    /// [exchange](crate::succession::exchange) everything else of this handle still means the same machine; this name
+    /// is the other one's.
     pub fn directory(&self) -> &Path {
         &self.0.directory
     }
@@ -218,20 +219,23 @@ impl Machine {
         self.0.gate.hold();
     }
 
-    /// Holds back calls of the agent until [`Machine::resume`] or [`Machine::hand_over_agent`], and waits within `limit` until none is under
-    /// way: its answer would be the successor's, and nobody's. Gives whether none is. For just before [`Machine::pause`].
+    /// Holds back calls of the agent until [`Machine::resume`] or [`Machine::hand_over_agent`], and waits within
+    /// `limit` until none is under way: its answer would be the successor's, and nobody's. Gives whether none is. For
+    /// just before [`Machine::pause`].
     pub async fn settle_agent(&self, limit: Duration) -> bool {
         self.0.gate.hold();
         self.0.gate.empty(limit).await
     }
 
-    /// From now on all calls of the agent are carried out by the one of `successor`, which is this machine now; those that were held
-    /// back first. What the agent has given out, as numbers of processes and open files, stays good: it lives in the guest.
+    /// From now on all calls of the agent are carried out by the one of `successor`, which is this machine now; those
+    /// that were held back first. What the agent has given out, as numbers of processes and open files, stays good: it
+    /// lives in the guest.
     pub fn hand_over_agent(&self, successor: &Machine) {
         self.0.gate.lead_to(successor.0.agent.clone());
     }
 
-    /// Lets the processors go on, also with disks that [`Machine::save_state`] gave up, and after a full disk has been relieved. Fine when they run.
+    /// Lets the processors go on, also with disks that [`Machine::save_state`] gave up, and after a full disk has been
+    /// relieved. Fine when they run.
     pub async fn resume(&self) -> Result<(), QmpError> {
         let goes_on = self.0.qmp.execute("cont", None).await.map(drop);
         if goes_on.is_ok() {
@@ -240,8 +244,9 @@ impl Machine {
         goes_on
     }
 
-    /// Plugs the cable of the network interface of that index in, or out: out, no frame comes or goes, and the guest sees it. A state
-    /// that is loaded ([`Machine::load_state`]) brings its own; a new process has all of them plugged in.
+    /// Plugs the cable of the network interface of that index in, or out: out, no frame comes or goes, and the guest
+    /// sees it. A state that is loaded ([`Machine::load_state`]) brings its own; a new process has all of them plugged
+    /// in.
     pub async fn set_link(&self, interface: usize, up: bool) -> Result<(), QmpError> {
         let arguments = serde_json::json!({ "name": format!("net{interface}"), "up": up });
         self.0.qmp.execute("set_link", Some(arguments)).await.map(drop)

@@ -136,8 +136,8 @@ impl ProcessFd {
 }
 
 impl ProcessFd {
-    /// How a process that is not our child ended. While its parent (init, when the starter is gone) has not collected it, `/proc`
-    /// tells; afterwards Linux 6.15 and newer tell whoever had it open.
+    /// How a process that is not our child ended. While its parent (init, when the starter is gone) has not collected
+    /// it, `/proc` tells; afterwards Linux 6.15 and newer tell whoever had it open.
     async fn ending_of_another(&self) -> Ending {
         for _ in 0..COLLECTED {
             if let Some(status) = self.zombie_status() {

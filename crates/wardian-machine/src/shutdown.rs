@@ -1,6 +1,7 @@
 //! Ending a machine in good order: ask the guest, then press the button, then quit, then kill.
 //!
-//! Every step has a deadline, and the report says which one worked: a guest that never reacts to its agent is worth knowing.
+//! Every step has a deadline, and the report says which one worked: a guest that never reacts to its agent is worth
+//! knowing.
 
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ pub enum ShutdownError {
 }
 
 impl Machine {
-    /// Ends the machine, by the gentlest way that works within the deadlines. A paused guest cannot hear, so it is cut off.
+    /// Ends the machine, by the gentlest way that works within the deadlines. A paused guest cannot hear, so it is cut
+    /// off.
     pub async fn shutdown(&self, deadlines: Deadlines) -> Result<(ShutdownStep, Exit), ShutdownError> {
         if let Some(exit) = self.exit() {
             return Ok((ShutdownStep::AlreadyOff, exit));

@@ -1,7 +1,7 @@
 //! Turns a child process into QEMU: what happens between fork and exec.
 //!
-//! The child leaves everything of the starter behind (session, network, user, descriptors) and writes its number into the lock file
-//! it keeps. From fork to exec it may be that the starter is dead already; nothing here depends on it.
+//! The child leaves everything of the starter behind (session, network, user, descriptors) and writes its number into
+//! the lock file it keeps. From fork to exec it may be that the starter is dead already; nothing here depends on it.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -29,8 +29,8 @@ pub(crate) struct Child<'a> {
     pub(crate) supplementary: Vec<u32>,
     /// The kernel's `oom_score_adj`.
     pub(crate) oom_score_adjust: i16,
-    /// Whether to do without huge pages. QEMU asks for them for its translation cache, of which a copy-on-write child that
-    /// goes on from warm memory uses little: half of such a child's own memory was rounding up.
+    /// Whether to do without huge pages. QEMU asks for them for its translation cache, of which a copy-on-write child
+    /// that goes on from warm memory uses little: half of such a child's own memory was rounding up.
     pub(crate) small_pages: bool,
     /// Whether to have a network namespace of its own (needs root).
     pub(crate) isolate_network: bool,

@@ -1,7 +1,8 @@
 //! Starts a machine: prepares its directory, hands QEMU its descriptors, and waits until the monitor answers.
 //!
-//! May be killed at any instruction. Before the fork nothing runs; after it the child holds the lock and finishes alone.
-//! Starting again then finds the lock held ([`StartError::Running`]) and [`Machine::adopt`] takes the machine over.
+//! May be killed at any instruction. Before the fork nothing runs; after it the child holds the lock and finishes
+//! alone. Starting again then finds the lock held ([`StartError::Running`]) and [`Machine::adopt`] takes the machine
+//! over.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -219,7 +220,8 @@ fn launch_process(launch: Launch) -> Result<Vec<String>, StartError> {
         Some(group) => {
             let hierarchy = cgroup::detect();
             let guest = match launch.memory {
-                // What the group was charged for the file it was born from, and the same again if the guest writes it all.
+                // What the group was charged for the file it was born from, and the same again if the guest writes it
+                // all.
                 Memory::Frozen { .. } => launch.memory_bytes.saturating_mul(2),
                 Memory::Anonymous | Memory::Shared { .. } => launch.memory_bytes,
             };

@@ -1,12 +1,12 @@
 //! A machine's device state, from one QEMU to another: everything but memory and disks, which both have as files.
 //!
-//! Saved with `xen-save-devices-state`, which despite its name is in every build and, unlike `migrate`, never puts memory in its stream: 80 kB
-//! in 2 ms, whether the memory is a shared file or a copy-on-write child of one. What it lacks for `migrate-incoming` is added here:
-//! the configuration section (QEMU's `docs/devel/migration/main.rst`: byte 0x07, length, machine type) behind the header, and an empty
-//! description of the devices at the end.
+//! Saved with `xen-save-devices-state`, which despite its name is in every build and, unlike `migrate`, never puts
+//! memory in its stream: 80 kB in 2 ms, whether the memory is a shared file or a copy-on-write child of one. What it
+//! lacks for `migrate-incoming` is added here: the configuration section (QEMU's `docs/devel/migration/main.rst`: byte
+//! 0x07, length, machine type) behind the header, and an empty description of the devices at the end.
 //!
-//! Saving leaves the disks flushed and given up ("inactive"), so that another QEMU may take them; [`Machine::resume`] takes them back,
-//! which is the whole roll-back of a hand-over.
+//! Saving leaves the disks flushed and given up ("inactive"), so that another QEMU may take them; [`Machine::resume`]
+//! takes them back, which is the whole roll-back of a hand-over.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -97,11 +97,12 @@ pub enum StateError {
 }
 
 impl Machine {
-    /// Saves the device state of this paused machine to `path`, replacing what was there: a file of root's with mode 0444, whole when it
-    /// appears, that [`Machine::load_state`] of any machine with the same devices takes. Its directory lets QEMU's user pass.
+    /// Saves the device state of this paused machine to `path`, replacing what was there: a file of root's with mode
+    /// 0444, whole when it appears, that [`Machine::load_state`] of any machine with the same devices takes. Its
+    /// directory lets QEMU's user pass.
     ///
-    /// The disks are flushed and given up then; [`Machine::resume`] takes them back. Nothing is sent to the guest's agent from now until
-    /// then, for it would end in memory that was saved.
+    /// The disks are flushed and given up then; [`Machine::resume`] takes them back. Nothing is sent to the guest's
+    /// agent from now until then, for it would end in memory that was saved.
     ///
     /// # Errors
     /// When the machine runs, QEMU refuses, or the file cannot be made; [`Machine::resume`] is right in every case.
@@ -123,8 +124,9 @@ impl Machine {
         publish(path, &bytes).map_err(failed)
     }
 
-    /// Loads the device state at `path` into this machine, started with [`crate::Launch::incoming`] on the memory that belongs to the state.
-    /// Afterwards it is paused, and its disks are still untouched: [`Machine::resume`] lets it go.
+    /// Loads the device state at `path` into this machine, started with [`crate::Launch::incoming`] on the memory that
+    /// belongs to the state. Afterwards it is paused, and its disks are still untouched: [`Machine::resume`] lets it
+    /// go.
     ///
     /// # Errors
     /// With QEMU's own words. A machine that failed is to be killed; the one the state is from is not harmed.
@@ -219,8 +221,8 @@ impl Machine {
     }
 }
 
-/// Makes a QEMU that was started with `-incoming defer` tell by an event how loading went, and leave its disks alone until it is let
-/// go: the machine it follows may still take them back.
+/// Makes a QEMU that was started with `-incoming defer` tell by an event how loading went, and leave its disks alone
+/// until it is let go: the machine it follows may still take them back.
 pub(crate) async fn await_incoming(qmp: &Qmp) -> Result<(), QmpError> {
     let on = |name: &str| json!({ "capability": name, "state": true });
     let capabilities = json!({ "capabilities": [on("events"), on("late-block-activate")] });

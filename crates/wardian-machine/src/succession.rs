@@ -1,9 +1,10 @@
 //! Handing a machine's place over to its successor: two processes in `DIR` and `DIR.next`, and one step that decides.
 //!
-//! The successor is started in `DIR.next` while the machine in `DIR` runs. Once it has loaded the state, [`exchange`] swaps the two
-//! directories in one step of the file system: before it the machine is who it was, after it the machine is its successor, whoever is
-//! killed at any moment. So [`crate::Machine::adopt`] of `DIR` always takes the right one, and whoever stands in `DIR.next` is to be
-//! [ended](end_other). The successor must not run before the exchange, for then two would have lived.
+//! The successor is started in `DIR.next` while the machine in `DIR` runs. Once it has loaded the state, [`exchange`]
+//! swaps the two directories in one step of the file system: before it the machine is who it was, after it the machine
+//! is its successor, whoever is killed at any moment. So [`crate::Machine::adopt`] of `DIR` always takes the right one,
+//! and whoever stands in `DIR.next` is to be [ended](end_other). The successor must not run before the exchange, for
+//! then two would have lived.
 //!
 //! | killed | is in `DIR` | what to do |
 //! |---|---|---|
@@ -75,8 +76,8 @@ pub enum SuccessionError {
     },
 }
 
-/// Clears `DIR.next` of what an ended process left and links the console's log of the machine in `directory` there: a successor
-/// goes on writing the same file. Gives `DIR.next`, for [`crate::Launch::directory`].
+/// Clears `DIR.next` of what an ended process left and links the console's log of the machine in `directory` there: a
+/// successor goes on writing the same file. Gives `DIR.next`, for [`crate::Launch::directory`].
 ///
 /// # Errors
 /// [`SuccessionError::Occupied`] while somebody is in there; see [`end_other`].
@@ -109,8 +110,8 @@ pub fn exchange(directory: &Path) -> io::Result<()> {
     renameat2(AT_FDCWD, directory, AT_FDCWD, other.as_path(), RenameFlags::RENAME_EXCHANGE).map_err(io::Error::from)
 }
 
-/// Kills whoever holds the lock in `DIR.next`, waits until the process is gone, and removes that directory. Fine when nobody and nothing
-/// is there. Never touches who is in `directory`.
+/// Kills whoever holds the lock in `DIR.next`, waits until the process is gone, and removes that directory. Fine when
+/// nobody and nothing is there. Never touches who is in `directory`.
 pub async fn end_other(directory: &Path) -> Result<(), SuccessionError> {
     let other = RuntimeDirectory::new(next(directory));
     let at = |path: PathBuf| move |source| SuccessionError::Files { path, source };

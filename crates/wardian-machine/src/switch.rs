@@ -8,9 +8,9 @@ use crate::machine::Machine;
 use crate::qmp::QmpError;
 
 impl Machine {
-    /// From now on disk `index` (0 is `vda`) writes to the qcow2 file `overlay`, made beforehand on top of the present one,
-    /// which QEMU opens read-only in the same step. The machine may run or be paused; between several machines only
-    /// pausing gives one moment. Fine when it writes there already.
+    /// From now on disk `index` (0 is `vda`) writes to the qcow2 file `overlay`, made beforehand on top of the present
+    /// one, which QEMU opens read-only in the same step. The machine may run or be paused; between several machines
+    /// only pausing gives one moment. Fine when it writes there already.
     ///
     /// QMP: `blockdev-snapshot-sync` with `mode: existing`.
     ///

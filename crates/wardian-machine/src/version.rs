@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The oldest QEMU accepted: the first that takes a stream from a file (`migrate-incoming` with `file:`), as [`crate::Machine::load_state`]
-/// does. The machine type we use is older.
+/// The oldest QEMU accepted: the first that takes a stream from a file (`migrate-incoming` with `file:`), as
+/// [`crate::Machine::load_state`] does. The machine type we use is older.
 pub const MINIMUM: Version = Version { major: 8, minor: 2, micro: 0 };
 
 /// A QEMU version.

@@ -91,7 +91,8 @@ async fn counting_guest_is_handed_over_again_and_again() {
     assert!(is_unbroken(&counted(&clone).await));
     assert_eq!(on_disk(&clone, "/mark").await, "clone\n");
     for (machine, disk) in [(machine, "next-6"), (clone, "clone-1")] {
-        // Without a chance to tidy up; and a disk that still grows can't be checked, for what is read of it is of several moments.
+        // Without a chance to tidy up; and a disk that still grows can't be checked, for what is read of it is of
+        // several moments.
         machine.kill().unwrap();
         ended(&machine).await;
         let check = std::process::Command::new("qemu-img")

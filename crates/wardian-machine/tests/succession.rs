@@ -1,4 +1,5 @@
-//! Two processes and one place: the exchange of directories decides which of them is the machine, whoever is killed when.
+//! Two processes and one place: the exchange of directories decides which of them is the machine, whoever is killed
+//! when.
 
 mod common;
 

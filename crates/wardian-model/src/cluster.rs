@@ -22,8 +22,8 @@ pub struct ClusterRecord {
     pub ports: (u16, u16),
     /// How frames travel between hosts.
     pub encapsulation: Encapsulation,
-    /// The largest IP packet that the physical network takes between any two hosts, in bytes. Clusters that don't say are of the time
-    /// before they could.
+    /// The largest IP packet that the physical network takes between any two hosts, in bytes. Clusters that don't say
+    /// are of the time before they could.
     #[serde(default = "common_underlay")]
     pub mtu: u16,
     /// By which hosts know each other where they talk directly: 32 random bytes in hexadecimal. Who can read the store
@@ -128,8 +128,8 @@ impl PresenceRecord {
     }
 }
 
-/// That an environment has a part on a host other than its edge's. Made with the environment, and gone when nothing of the
-/// part is left there; only then may the environment's own record go.
+/// That an environment has a part on a host other than its edge's. Made with the environment, and gone when nothing of
+/// the part is left there; only then may the environment's own record go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PartRecord {

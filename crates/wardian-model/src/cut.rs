@@ -46,8 +46,8 @@ impl CutRecord {
     }
 }
 
-/// How far one host is with its part of a cut through an environment that lies on several. Written by that host, and gone when
-/// the cut is concluded.
+/// How far one host is with its part of a cut through an environment that lies on several. Written by that host, and
+/// gone when the cut is concluded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CutPartRecord {

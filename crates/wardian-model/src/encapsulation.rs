@@ -30,8 +30,8 @@ impl Encapsulation {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Nvgre, Self::Vxlan, Self::IpRewrite];
 
-    /// The smallest and the largest IP packets, in bytes, that a physical network may be said to take. Below, a guest would have less than
-    /// the 1280 bytes that IPv6 promises; above, no Ethernet goes.
+    /// The smallest and the largest IP packets, in bytes, that a physical network may be said to take. Below, a guest
+    /// would have less than the 1280 bytes that IPv6 promises; above, no Ethernet goes.
     pub const UNDERLAY: std::ops::RangeInclusive<u16> = 1280 + 50..=9216;
 
     /// What every Ethernet takes, in bytes.

@@ -25,8 +25,8 @@ use crate::{
     vsid::Vsid,
 };
 
-/// An environment. Requests change `desired`, `fence`, `gateway`, `acl`, `joined` and `exposed`; its controller changes `phase`, and
-/// the controllers of its parts `out`, each for the machines on its own host.
+/// An environment. Requests change `desired`, `fence`, `gateway`, `acl`, `joined` and `exposed`; its controller changes
+/// `phase`, and the controllers of its parts `out`, each for the machines on its own host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct EnvironmentRecord {
@@ -62,7 +62,8 @@ pub struct EnvironmentRecord {
     /// The environments whose routing domains are joined with its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<Joined>,
-    /// The ports that lead inside. Machines with the same port of the host share what comes there (see [`crate::door`]).
+    /// The ports that lead inside. Machines with the same port of the host share what comes there (see
+    /// [`crate::door`]).
     #[serde(default)]
     pub exposed: Vec<Exposure>,
     /// The machines that get no new connections at ports they share with others, and why.
@@ -115,8 +116,8 @@ impl EnvironmentRecord {
         elsewhere.chain(&self.host).collect()
     }
 
-    /// By which frames of one of its subnets are told from others' between hosts. As nobody else has its edge's slot, nobody else
-    /// has it.
+    /// By which frames of one of its subnets are told from others' between hosts. As nobody else has its edge's slot,
+    /// nobody else has it.
     #[must_use]
     pub const fn vsid_of(&self, subnet: &Subnet<'_>) -> Vsid {
         Vsid::of_subnet(self.edge.slot, subnet.place)
@@ -156,8 +157,8 @@ impl EnvironmentRecord {
             }
     }
 
-    /// The address that all machines share on the lab network, when the host is their gateway: the one that is the first
-    /// machine's otherwise.
+    /// The address that all machines share on the lab network, when the host is their gateway: the one that is the
+    /// first machine's otherwise.
     #[must_use]
     pub fn shared_address(&self) -> Option<Ipv4Addr> {
         let first = self.identities.values().next().map(|identity| identity.outside.address);

@@ -12,8 +12,8 @@ use crate::{
     name::{EnvironmentName, HostName},
 };
 
-/// Another environment, with what is needed of it to route there. It has the same of this one, for both are written in one
-/// transaction.
+/// Another environment, with what is needed of it to route there. It has the same of this one, for both are written in
+/// one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Joined {

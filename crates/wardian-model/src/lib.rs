@@ -4,7 +4,8 @@
 //! * [`spec`]: what a user asks for, every default explicit; [`mod@file`]: reading it from YAML, with positions;
 //! * [`identity`]: what is kept in every clone, and what is unique per instance; [`join`]: who is joined with whom;
 //! * [`door`]: ports of the host that lead inside, and who shares what comes there;
-//! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`], [`host`]: the records in the store;
+//! * [`environment`], [`machine`], [`memory`], [`image`], [`claim`], [`cut`], [`snapshot`], [`operation`], [`event`],
+//!   [`host`]: the records in the store;
 //! * [`cluster`]: those of several hosts that share one; [`encapsulation`]: how frames travel between them;
 //! * [`record`]: what makes a type a record, and where it is kept.
 

@@ -210,12 +210,13 @@ pub enum AgentState {
 
 /// How far a machine's second interface, the one on the lab network, has come.
 ///
-/// A machine that goes on from memory still has the hardware address of the instance that memory is of. So its link is down until the
-/// guest has been given its own.
+/// A machine that goes on from memory still has the hardware address of the instance that memory is of. So its link is
+/// down until the guest has been given its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum SecondInterface {
-    /// The machine booted with its own addresses, so the link is up; the guest has not been told of the other machines yet.
+    /// The machine booted with its own addresses, so the link is up; the guest has not been told of the other machines
+    /// yet.
     New {
         /// Why it could not be told; nothing when it was not tried yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,7 +29,8 @@ pub struct SnapshotRecord {
     /// When it was asked for.
     #[schemars(with = "String")]
     pub created: Timestamp,
-    /// The snapshot the environment's state came from: the parent in the tree. It may be gone: a snapshot needs no other.
+    /// The snapshot the environment's state came from: the parent in the tree. It may be gone: a snapshot needs no
+    /// other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SnapshotId>,
     /// The cut: disks, and memory of the machines that ran.

@@ -27,8 +27,8 @@ impl Vsid {
         Self(Self::FIRST.0 + slot as u32)
     }
 
-    /// That of a further subnet of an environment, by its place among them (0 is that of [`Self::of_edge`]): 2²⁰ for each place
-    /// lie between an edge's, and slots are smaller. There are 8 places at most.
+    /// That of a further subnet of an environment, by its place among them (0 is that of [`Self::of_edge`]): 2²⁰ for
+    /// each place lie between an edge's, and slots are smaller. There are 8 places at most.
     #[must_use]
     pub const fn of_subnet(slot: u16, place: u8) -> Self {
         Self(Self::of_edge(slot).0 + ((place & 7) as u32) * Self::PLACES)

@@ -1,6 +1,6 @@
-//! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with a
-//! bridge, and through bridges alone, in turns. Prints a line for each ratio. `cargo xtask bench` runs it; it needs root, and touches
-//! nothing outside of namespaces it makes.
+//! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
+//! a bridge, and through bridges alone, in turns. Prints a line for each ratio. `cargo xtask bench` runs it; it needs
+//! root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 #[path = "../tests/common/mod.rs"]
@@ -86,8 +86,8 @@ struct Peer {
     _between: Vec<Namespace>,
 }
 
-/// The peer: on each host a bridge and a VXLAN device in the host's namespace, which is where such devices are. Its port is
-/// another than the standard one, which is the filter's here.
+/// The peer: on each host a bridge and a VXLAN device in the host's namespace, which is where such devices are. Its
+/// port is another than the standard one, which is the filter's here.
 fn kernel(fabric: &Fabric) -> Peer {
     let mtu = Encapsulation::Vxlan.guest_mtu(1500);
     let providers = [fabric.hosts[1].provider, fabric.hosts[2].provider];

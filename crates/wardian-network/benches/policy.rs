@@ -1,7 +1,7 @@
-//! What it takes to know where 100,000 machines are: to find that from all records, and to follow one record that changes,
-//! from its bytes to the kernel's tables and the lab bridge. Prints a line for each, its name and the median in ms; of
-//! the second, ms of the processor. `cargo xtask bench` runs it; it needs root, and touches nothing outside of namespaces it
-//! makes.
+//! What it takes to know where 100,000 machines are: to find that from all records, and to follow one record that
+//! changes, from its bytes to the kernel's tables and the lab bridge. Prints a line for each, its name and the median
+//! in ms; of the second, ms of the processor. `cargo xtask bench` runs it; it needs root, and touches nothing outside
+//! of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 #[path = "../tests/common/mod.rs"]
@@ -105,8 +105,8 @@ fn host(number: usize, here: Ipv4Addr) -> HostRecord {
     .unwrap()
 }
 
-/// One of 20 machines, with their addresses on the lab network. Most lie on three hosts, this one among them; `by` says how
-/// many hosts farther its last machine is.
+/// One of 20 machines, with their addresses on the lab network. Most lie on three hosts, this one among them; `by` says
+/// how many hosts farther its last machine is.
 fn environment(number: usize, by: usize) -> EnvironmentRecord {
     let (mut machines, mut identities, mut elsewhere) =
         (serde_json::Map::new(), serde_json::Map::new(), serde_json::Map::new());

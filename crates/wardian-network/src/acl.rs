@@ -1,5 +1,5 @@
-//! What is left of rules of what machines may say and hear when there are none any more; and what they dropped. What they are is
-//! decided in `wardian_plan::network`.
+//! What is left of rules of what machines may say and hear when there are none any more; and what they dropped. What
+//! they are is decided in `wardian_plan::network`.
 
 use std::io;
 

@@ -15,8 +15,8 @@ pub struct Count {
 
 macro_rules! fence_counters {
     ($($(#[doc = $doc:literal])+ $family:ident $name:ident),* $(,)?) => {
-        /// What an environment's rules dropped or answered since its network was made. A change of the fence doesn't set
-        /// them back.
+        /// What an environment's rules dropped or answered since its network was made. A change of the fence doesn't
+        /// set them back.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct FenceCounters {

@@ -80,7 +80,8 @@ pub struct Observed {
     pub namespace: bool,
     /// The switches, up.
     pub bridge: bool,
-    /// Both ends of the edge, of the uplink, and of the way to the edge, where there are such: up and belonging to one another.
+    /// Both ends of the edge, of the uplink, and of the way to the edge, where there are such: up and belonging to one
+    /// another.
     pub edge: bool,
     /// The links to all joined environments that are there themselves.
     pub joins: bool,
@@ -106,8 +107,8 @@ const TRACKING: &[(&str, &str)] = &[
     ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
 
-/// The tables of ours in an environment's namespace; the last one only where the plan has it.
-const TABLES: [&str; 3] = ["inet wardian", "bridge wardian", "bridge wardian_acl"];
+/// All tables that an environment's namespace may have of ours.
+const TABLES: [&str; 4] = ["inet wardian", "bridge wardian", "bridge wardian_acl", "bridge wardian_caps"];
 
 /// Doors into an environment's namespace that stay usable from any thread.
 struct Inside {
@@ -174,9 +175,8 @@ pub(crate) fn ensure(
         // Waited for in any case: no process may be left behind.
         if let Err(error @ NetworkError::Nft { .. }) = loading.finish() {
             tracing::warn!(%error, "replacing the rules as a whole; their counters begin anew");
-            let tables = &TABLES[..if plan.has_acl { 3 } else { 2 }];
             namespace.run_blocking("replace an environment's rules", || {
-                nft::replace(format!("environment {}", plan.environment), tables, &plan.nftables)
+                nft::replace(format!("environment {}", plan.environment), &TABLES, &plan.nftables)
             })?;
         }
         changes.note("loaded the rules");
@@ -273,8 +273,8 @@ fn links(
     for (bridge, uplink) in plan.uplinks() {
         let wanted = Pair { what: "uplink", outer: &uplink.outer, inner: &uplink.inner, mac: None, mtu: uplink.mtu };
         let port = pairs.ensure(&wanted, None, daemon, inside, &all, changes)?;
-        let switch = bridges.iter().find(|link| link.name == bridge.name).map(|link| link.index);
-        open_uplink(uplink, inside, switch, &port, changes).map_err(doing())?;
+        let switch = bridges.iter().find(|link| link.name == bridge.name).ok_or_else(|| doing()(gone()))?;
+        open_uplink(uplink, inside, switch.index, &port, changes).map_err(doing())?;
         if let Some(transit) = &uplink.transit {
             let mac = Some(plan.bridge.mac);
             let wanted = Pair { what: "transit", outer: &transit.outer, inner: &transit.inner, mac, mtu: uplink.mtu };
@@ -292,13 +292,13 @@ fn links(
 fn open_uplink(
     plan: &UplinkPlan,
     inside: &mut Netlink,
-    bridge: Option<u32>,
+    bridge: u32,
     port: &Link,
     changes: &mut Changes,
 ) -> io::Result<()> {
     let change = LinkChange {
         mtu: Some(plan.mtu).filter(|m| port.mtu != u32::from(*m)),
-        master: bridge.filter(|_| port.master != bridge),
+        master: Some(bridge).filter(|_| port.master != Some(bridge)),
         up: !port.up,
         ..LinkChange::default()
     };
@@ -403,8 +403,8 @@ fn open_transit(
     Ok(())
 }
 
-/// Opens the inner end: a port of a switch where the plan says so, and otherwise with addresses and routes of its own. Rules are
-/// loaded by now.
+/// Opens the inner end: a port of a switch where the plan says so, and otherwise with addresses and routes of its own.
+/// Rules are loaded by now.
 fn open_edge(
     plan: &EdgePlan,
     inside: &mut Netlink,
@@ -453,8 +453,8 @@ fn open_edge(
     Ok(())
 }
 
-/// The way by the machine that is the gateway of the others. A stale one is removed: it would be taken by nobody, and mislead who
-/// looks.
+/// The way by the machine that is the gateway of the others. A stale one is removed: it would be taken by nobody, and
+/// mislead who looks.
 fn set_detour(plan: &NetworkPlan, inside: &mut Netlink, bridge: Option<u32>, changes: &mut Changes) -> io::Result<()> {
     let wanted = plan.detour.map(|detour| Route {
         destination: Ipv4Net::default(),
@@ -538,8 +538,8 @@ pub(crate) fn observe(plan: &NetworkPlan, path: &Path, loaded: Option<nft::Loade
 
 /// Removes all that is there of an environment. Runs in the daemon's namespace.
 ///
-/// The edge is removed by name; the switch goes with the namespace. A tap that is still held keeps the namespace alive, but
-/// from there no way leads anywhere, and both end with the tap's holder.
+/// The edge is removed by name; the switch goes with the namespace. A tap that is still held keeps the namespace alive,
+/// but from there no way leads anywhere, and both end with the tap's holder.
 pub(crate) fn remove(environment: EnvironmentId, path: &Path, owner: &str) -> Result<(), NetworkError> {
     let doing = || NetworkError::kernel(format!("remove the network of environment {environment}"));
     if let Some(namespace) = Namespace::at(path)? {

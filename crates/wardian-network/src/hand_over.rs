@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// A hand-over that is ready to be done, and to be undone. Holds nothing but a socket; dropped, everything stays as it is.
+/// A hand-over that is ready to be done, and to be undone. Holds nothing but a socket; dropped, everything stays as it
+/// is.
 ///
 /// Any number can be ready at a time, and nothing is locked: whoever cuts an environment does so alone.
 ///
@@ -67,8 +68,8 @@ impl HandOver {
         Ok(Self { environment, netlink, moves })
     }
 
-    /// From now on the machines' frames pass by the taps they were to be handed over to, and by no others. The switch has
-    /// forgotten that it ever saw them elsewhere. Can be repeated.
+    /// From now on the machines' frames pass by the taps they were to be handed over to, and by no others. The switch
+    /// has forgotten that it ever saw them elsewhere. Can be repeated.
     ///
     /// # Errors
     /// [`NetworkError::NoTap`] when a tap that shall take over is gone. The others were handed over all the same;
@@ -82,8 +83,8 @@ impl HandOver {
         }
     }
 
-    /// Undoes [`Self::go`], whether or not it was done: the machines' frames pass by the taps they had before. A tap that is
-    /// gone by now, with its process, is no error. Can be repeated.
+    /// Undoes [`Self::go`], whether or not it was done: the machines' frames pass by the taps they had before. A tap
+    /// that is gone by now, with its process, is no error. Can be repeated.
     ///
     /// # Errors
     /// What the kernel refuses.

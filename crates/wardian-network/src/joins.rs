@@ -1,8 +1,9 @@
-//! Links between environments that are joined: a pair of virtual interfaces, of which each has one end in its own namespace, and
-//! routes to the other's subnets by it.
+//! Links between environments that are joined: a pair of virtual interfaces, of which each has one end in its own
+//! namespace, and routes to the other's subnets by it.
 //!
-//! Either of the two makes all of it, both ends, as soon as both namespaces are there. Whether anything passes is for the rules of
-//! each, which are loaded before. An end that is wanted no more is deleted, and the other end and all routes go with it.
+//! Either of the two makes all of it, both ends, as soon as both namespaces are there. Whether anything passes is for
+//! the rules of each, which are loaded before. An end that is wanted no more is deleted, and the other end and all
+//! routes go with it.
 
 use std::{
     io,
@@ -114,7 +115,8 @@ struct End<'a> {
     link: Link,
     mac: MacAddress,
     mtu: u16,
-    /// What is next on the way, by which nobody else goes: it has the hardware address of the other end, and is not asked for.
+    /// What is next on the way, by which nobody else goes: it has the hardware address of the other end, and is not
+    /// asked for.
     next: Ipv4Addr,
     /// What is reached by it.
     subnets: &'a [Ipv4Net],

@@ -128,9 +128,9 @@ pub(crate) fn ensure(
 /// Keeps br_netfilter away from the lab bridge, where it is present.
 ///
 /// It runs bridged frames through the rules for routed packets, and translates a packet for one of the host's addresses
-/// before the bridge has handed it to the host: a machine that calls an exposed port by the host's address would get its
-/// answer past the host. A bridge can't be left out by itself, only a whole namespace, so this is done only while no other
-/// bridge could miss it.
+/// before the bridge has handed it to the host: a machine that calls an exposed port by the host's address would get
+/// its answer past the host. A bridge can't be left out by itself, only a whole namespace, so this is done only while
+/// no other bridge could miss it.
 fn bypass_netfilter(netlink: &mut Netlink, name: &str, changes: &mut Changes) -> Result<(), NetworkError> {
     const KEYS: [&str; 3] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"];
     let is_on = |key: &str| fs::read_to_string(format!("/proc/sys/net/bridge/{key}")).is_ok_and(|v| v.trim() != "0");
@@ -188,8 +188,8 @@ fn check_name(name: &str) -> Result<(), NetworkError> {
 }
 
 fn refuse_foreign(link: &Link, owner: &str) -> Result<(), NetworkError> {
-    // A bridge of ours without alias is one whose maker was killed between two messages. It has no address yet: whatever
-    // somebody else made and uses does.
+    // A bridge of ours without alias is one whose maker was killed between two messages. It has no address yet:
+    // whatever somebody else made and uses does.
     let ours = match &link.alias {
         Some(alias) => alias == owner,
         None => link.is_bridge && !link.up,

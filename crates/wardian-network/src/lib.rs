@@ -15,8 +15,8 @@
 //! * [`update`]: telling a name server elsewhere.
 //!
 //! A daemon has one network namespace, the one it was started in, and the lab bridge is there. Each environment has its
-//! own, held by a bind mount at `RUN/netns/<environment id>`. Threads enter them with `setns(CLONE_NEWNET)` alone and end
-//! afterwards, so that no other code ever runs in a namespace it doesn't expect.
+//! own, held by a bind mount at `RUN/netns/<environment id>`. Threads enter them with `setns(CLONE_NEWNET)` alone and
+//! end afterwards, so that no other code ever runs in a namespace it doesn't expect.
 
 mod acl;
 mod counters;

@@ -31,8 +31,9 @@ use crate::{
 pub struct NetworkConfig {
     /// The daemon's run directory; namespaces are mounted below it, at `netns/<environment id>`.
     pub run_dir: PathBuf,
-    /// Whose links these are: one word that stays the same when the daemon is started again, and that no other daemon in
-    /// the same network namespace has. It is written into the links' aliases, and what carries another is left alone.
+    /// Whose links these are: one word that stays the same when the daemon is started again, and that no other daemon
+    /// in the same network namespace has. It is written into the links' aliases, and what carries another is left
+    /// alone.
     pub instance: String,
     /// The lab network.
     pub lab: LabConfig,
@@ -84,8 +85,8 @@ impl Network {
     /// Makes the lab network match `plan`. Can be repeated at any time; says what had to be done.
     ///
     /// # Errors
-    /// [`NetworkError::Overlap`] when the host has a network there already, [`NetworkError::Foreign`] when somebody else
-    /// has a link of that name, and what the kernel and nft refuse.
+    /// [`NetworkError::Overlap`] when the host has a network there already, [`NetworkError::Foreign`] when somebody
+    /// else has a link of that name, and what the kernel and nft refuse.
     pub async fn ensure_lab(&self, plan: &LabPlan) -> Result<Changes, NetworkError> {
         let mut loaded = self.shared.lab.clone().lock_owned().await;
         let (plan, owner) = (plan.clone(), self.owner());
@@ -203,8 +204,9 @@ impl Network {
         Ok(taps.into_iter().map(|(file, _)| file).collect())
     }
 
-    /// Makes a second tap for `machine`, for a process that shall take over from the one that runs; answers its name too.
-    /// Nothing passes it until [`Self::prepare_hand_over`] and [`HandOver::go`]; up to then it is safe to give it up.
+    /// Makes a second tap for `machine`, for a process that shall take over from the one that runs; answers its name
+    /// too. Nothing passes it until [`Self::prepare_hand_over`] and [`HandOver::go`]; up to then it is safe to give it
+    /// up.
     ///
     /// When the machine has no tap yet this is its only one, and the next [`Self::ensure`] lets it pass frames.
     ///
@@ -270,9 +272,9 @@ impl Network {
             .await
     }
 
-    /// Gets ready to hand machines over to their successors: each to its tap of the given name, or, with several interfaces, to each of
-    /// the names given for it. What takes time is done here, so that
-    /// [`HandOver::go`] is quick; nothing is changed yet.
+    /// Gets ready to hand machines over to their successors: each to its tap of the given name, or, with several
+    /// interfaces, to each of the names given for it. What takes time is done here, so that [`HandOver::go`] is quick;
+    /// nothing is changed yet.
     ///
     /// # Errors
     /// [`NetworkError::NoTap`] when one of the taps isn't there, otherwise as [`Self::open_tap`].
@@ -365,7 +367,8 @@ impl Network {
     /// Starts the DHCP and DNS servers of an environment. They end with the handle.
     ///
     /// # Errors
-    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], [`NetworkError::Service`] when a socket can't be opened.
+    /// [`NetworkError::NoEnvironment`] before [`Self::ensure`], [`NetworkError::Service`] when a socket can't be
+    /// opened.
     pub async fn serve(&self, plan: &NetworkPlan) -> Result<Services, NetworkError> {
         let inside = self.inside(plan.environment)?;
         Services::start(plan, &inside, &self.shared.daemon, self.shared.config.resolv_conf.clone()).await

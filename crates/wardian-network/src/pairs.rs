@@ -1,4 +1,5 @@
-//! The pairs of virtual interfaces by which an environment meets what is outside of its namespace: its edge, and its uplink.
+//! The pairs of virtual interfaces by which an environment meets what is outside of its namespace: its edge, and its
+//! uplink.
 
 use wardian_model::{id::EnvironmentId, mac::MacAddress};
 use wardian_plan::network::{NetworkPlan, is_way};
@@ -33,8 +34,9 @@ pub(crate) struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The outer end is up afterwards as a port of `master`. Without, it stays down if it was: up to where the packet filter is
-    /// put there, this host itself would hear what machines say. Gives the inner end, which stays down if it was.
+    /// The outer end is up afterwards as a port of `master`. Without, it stays down if it was: up to where the packet
+    /// filter is put there, this host itself would hear what machines say. Gives the inner end, which stays down if it
+    /// was.
     pub(crate) fn ensure(
         &self,
         pair: &Pair<'_>,

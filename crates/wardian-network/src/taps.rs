@@ -1,7 +1,7 @@
 //! The taps of an environment's machines, as ports of its switch.
 //!
-//! A machine has one, or two while it is handed over; of two, one passes frames at most. Nothing here turns over from one to
-//! the other: that is `hand_over`'s.
+//! A machine has one, or two while it is handed over; of two, one passes frames at most. Nothing here turns over from
+//! one to the other: that is `hand_over`'s.
 
 use std::{io, os::fd::OwnedFd};
 

@@ -1,5 +1,5 @@
-//! What machines may say and hear, on the real kernel: a table of attempts, answers, pieces of packets and errors; and that a change
-//! under load loses nothing that is allowed, and stops what no longer is.
+//! What machines may say and hear, on the real kernel: a table of attempts, answers, pieces of packets and errors; and
+//! that a change under load loses nothing that is allowed, and stops what no longer is.
 #![allow(missing_docs)]
 
 mod common;

@@ -1,4 +1,5 @@
-//! Second interfaces, on the real kernel: on the lab network under their own hardware address, and nobody else's; fenced all the same.
+//! Second interfaces, on the real kernel: on the lab network under their own hardware address, and nobody else's;
+//! fenced all the same.
 #![allow(missing_docs)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! What each fence lets pass: attempts by TCP, UDP and ICMP, outward, inward and inside, new ones and such as have run since
-//! before the fence changed; expected and seen, as a table. And that nothing slips through while a fence changes.
+//! What each fence lets pass: attempts by TCP, UDP and ICMP, outward, inward and inside, new ones and such as have run
+//! since before the fence changed; expected and seen, as a table. And that nothing slips through while a fence changes.
 #![allow(missing_docs)]
 
 mod common;

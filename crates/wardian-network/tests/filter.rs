@@ -176,7 +176,8 @@ fn forged_envelopes_are_dropped_and_counted() {
         for _ in 0..3 {
             sender.send_packet(&envelope.nvgre());
         }
-        // What shall come is waited for; what shall not has been looked at when the sender has sent it, and a little later.
+        // What shall come is waited for; what shall not has been looked at when the sender has sent it, and a little
+        // later.
         let seen = || [0, 1].map(|n| arrived()[n] - before[n]);
         (0..50).take_while(|n| *n == 0 || seen()[0] < expected).for_each(|_| {
             std::thread::sleep(std::time::Duration::from_millis(100));
@@ -412,7 +413,8 @@ fn where_addresses_are_rewritten_errors_reach_who_they_are_about_and_strangers_r
     let got = first.attempt("curl -s --noproxy '*' --max-time 60 http://192.168.23.2/ | wc -c").unwrap();
     assert_eq!(got.trim().parse::<usize>().unwrap(), body.len());
     assert!(reaches(|| first.attempt("ping -c1 -W1 -s 6000 192.168.23.2").is_some()), "in pieces");
-    // "Port unreachable" quotes a packet; only if it quotes the sender's own addresses, the kernel there finds whose it was.
+    // "Port unreachable" quotes a packet; only if it quotes the sender's own addresses, the kernel there finds whose it
+    // was.
     let socket = first.enter(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap());
     socket.connect("192.168.23.2:9").unwrap();
     socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();

@@ -1,5 +1,6 @@
 //! The three ways outside: an address per machine, the host, and a machine that forwards for the others; switched while
-//! everything runs. What passes each way, expected and seen, as a table; and that a gateway can't be anybody but itself.
+//! everything runs. What passes each way, expected and seen, as a table; and that a gateway can't be anybody but
+//! itself.
 #![allow(missing_docs)]
 
 mod common;

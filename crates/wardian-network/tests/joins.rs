@@ -1,4 +1,5 @@
-//! Environments that are joined, on the real kernel: who reaches whom before, meanwhile and afterwards, and that nothing is left.
+//! Environments that are joined, on the real kernel: who reaches whom before, meanwhile and afterwards, and that
+//! nothing is left.
 #![allow(missing_docs)]
 
 mod common;

@@ -50,6 +50,28 @@ fn what_is_made_twice_is_made_once_and_what_is_removed_is_gone() {
     });
 }
 
+/// What is there can't be changed into what shall be: it is replaced.
+#[test]
+fn tables_that_rules_can_not_be_loaded_over_are_made_anew() {
+    on_a_host(|host| async move {
+        let mut record = store(1, "out-only");
+        record.spec.machines["db"].limits.network_in = Some("20 Mbit".parse().unwrap());
+        record.acl.set(None, vec!["deny udp".parse().unwrap()]);
+        let plan = host.up(&[&record]).await.remove(0);
+        let whole = host.inside(&plan, "nft -s list ruleset");
+        for table in ["inet wardian", "bridge wardian", "bridge wardian_acl", "bridge wardian_caps"] {
+            let chain = whole.split(&format!("table {table} {{")).nth(1).unwrap();
+            let chain = chain.split("chain ").skip(1).find(|chain| chain.contains("type filter")).unwrap();
+            let name = chain.split_whitespace().next().unwrap();
+            let other = format!("add chain {table} {name} {{ type filter hook forward priority 77; }}");
+            host.inside(&plan, &format!("nft 'delete table {table}; add table {table}; {other}'"));
+            assert!(!host.network.ensure(&plan).await.unwrap().is_empty(), "not seen: {table}");
+            assert_eq!(host.inside(&plan, "nft -s list ruleset"), whole, "{table}");
+            assert!(host.network.ensure(&plan).await.unwrap().is_empty(), "{table}");
+        }
+    });
+}
+
 #[test]
 fn whatever_is_missing_or_wrong_is_repaired() {
     on_a_host(|host| async move {

@@ -1,5 +1,5 @@
-//! Environments that lie on several hosts, on the real kernel: one subnet for all their machines, one edge, and on each host
-//! a gateway that answers.
+//! Environments that lie on several hosts, on the real kernel: one subnet for all their machines, one edge, and on each
+//! host a gateway that answers.
 #![allow(missing_docs)]
 
 mod common;

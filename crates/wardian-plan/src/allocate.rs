@@ -115,7 +115,8 @@ pub enum Exhausted {
     },
 }
 
-/// The first range of hardware addresses counts machines inside: equal in every environment, for nobody outside sees them.
+/// The first range of hardware addresses counts machines inside: equal in every environment, for nobody outside sees
+/// them.
 const INSIDE_MACS: u32 = 0;
 /// The second range counts edges outside: unique.
 const EDGE_MACS: u32 = 0x8000_0000;
@@ -204,9 +205,11 @@ pub fn outside(
     Ok(Allocation { edge, identities, exposed })
 }
 
-/// The hardware address of a second interface. Its slot has one owner, by the claim on the public address; so has what comes of it.
+/// The hardware address of a second interface. Its slot has one owner, by the claim on the public address; so has what
+/// comes of it.
 ///
-/// A file may have chosen any address for an interface inside. Such a one is passed over: a guest could not tell its own two apart.
+/// A file may have chosen any address for an interface inside. Such a one is passed over: a guest could not tell its
+/// own two apart.
 fn second_mac(slot: u16, inside: &BTreeSet<MacAddress>) -> MacAddress {
     let mut range = SECOND_MACS;
     loop {
@@ -316,7 +319,7 @@ mod tests {
     #[test]
     fn a_chosen_port_that_is_taken_is_refused() {
         let identities =
-            outside(inside(&spec(1), uuid).unwrap(), &nat(), &pools(), &Taken::default()).unwrap().identities;
+            outside(inside(&spec(2), uuid).unwrap(), &nat(), &pools(), &Taken::default()).unwrap().identities;
         let wanted: Expose = "m0:80 at 8080".parse().unwrap();
         let refused = exposures(&wanted, &identities, &pools(), &[(Protocol::Tcp, 8080)].into());
         assert!(matches!(refused, Err(Exhausted::PortTaken { .. })));

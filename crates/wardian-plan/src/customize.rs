@@ -1,7 +1,8 @@
 //! The customized clone: other computer names, addresses and hardware addresses inside.
 //!
 //! This is the exception. A clone is for keeping the inside, and everything that was configured with the old names and
-//! addresses has to be told the new ones; where machines must see each other without any isolation, there is no other way.
+//! addresses has to be told the new ones; where machines must see each other without any isolation, there is no other
+//! way.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +59,8 @@ fn hostname(environment: &str, machine: &str) -> Option<Hostname> {
 
 /// The next subnet of that size that overlaps none of those used; the same when all are.
 fn free(subnet: Ipv4Net, used: &BTreeSet<Ipv4Net>) -> Ipv4Net {
-    // Private addresses are found within the /8 of the subnet's own; who chose a public one keeps its neighbourhood too.
+    // Private addresses are found within the /8 of the subnet's own; who chose a public one keeps its neighbourhood
+    // too.
     let around = Ipv4Net::new(subnet.addr(), subnet.prefix_len().min(16)).map(|net| net.trunc()).unwrap_or(subnet);
     let all = || around.subnets(subnet.prefix_len()).into_iter().flatten();
     let fits = |candidate: &Ipv4Net| {

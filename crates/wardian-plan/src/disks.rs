@@ -69,7 +69,8 @@ pub fn memories(machines: &[MachineRecord], cuts: &[CutRecord], snapshots: &[Sna
     found
 }
 
-/// The cuts nobody needs any more: no snapshot has them, and every machine that starts from them has done so, or is gone.
+/// The cuts nobody needs any more: no snapshot has them, and every machine that starts from them has done so, or is
+/// gone.
 ///
 /// A cut is written in one transaction with what needs it, so there is no cut whose user is yet to come.
 #[must_use]

@@ -1,7 +1,8 @@
 //! Whether two environments' routing domains can be joined.
 //!
-//! Joined, their machines reach one another by their inside addresses. So no address may mean two machines: neither of the two, nor
-//! of those that either is joined with already. It goes no further: whom the other is joined with is not reached by way of it.
+//! Joined, their machines reach one another by their inside addresses. So no address may mean two machines: neither of
+//! the two, nor of those that either is joined with already. It goes no further: whom the other is joined with is not
+//! reached by way of it.
 
 use ipnet::Ipv4Net;
 use wardian_model::{environment::EnvironmentRecord, join::Joined, name::EnvironmentName, spec::IsolationMode};

@@ -2,9 +2,8 @@
 //!
 //! Every host routes between the routing domains it has to do with by itself, and what it has routed travels in the
 //! subnet of its receiver. So a joined environment is on the hosts of those it is joined with, too: there, without
-//! machines of its own, it has a
-//! *passage*, a part that consists of its switches, the gateway, and the way to the other hosts. It goes no further
-//! than that: the hosts of those whom the others are joined with don't count.
+//! machines of its own, it has a *passage*, a part that consists of its switches, the gateway, and the way to the other
+//! hosts. It goes no further than that: the hosts of those whom the others are joined with don't count.
 //!
 //! All of it follows from the environment's own record, which has the hosts of the others (`Joined::hosts`); who
 //! changes where an environment is tells those it is joined with.

@@ -1,9 +1,10 @@
-//! Durable records: keys with values, compared and swapped in transactions, watched from any revision, and tied to leases.
+//! Durable records: keys with values, compared and swapped in transactions, watched from any revision, and tied to
+//! leases.
 //!
 //! The store is where everything in Wardian meets, and it knows nothing of any of it: keys are texts, values are bytes.
-//! Everybody holds an `Arc<dyn Store>`. Behind it is [`MemoryStore`], [`SqliteStore`] or [`EtcdStore`]; the contract below
-//! is etcd's (v3 API), so that the engine on etcd is a translation and no more. `contract` has every promise as a test, for
-//! any engine.
+//! Everybody holds an `Arc<dyn Store>`. Behind it is [`MemoryStore`], [`SqliteStore`] or [`EtcdStore`]; the contract
+//! below is etcd's (v3 API), so that the engine on etcd is a translation and no more. `contract` has every promise as a
+//! test, for any engine.
 //!
 //! # The contract, and what it is in etcd
 //!
@@ -37,10 +38,10 @@
 //!
 //! `store` is the interface, `record` and `transaction` are its types, [`typed`] puts JSON on top. Two engines keep the
 //! records themselves: `memory` and `sqlite`. For both, `plan` decides what a transaction does, `watch` pages through a
-//! history, and `lease` knows which leases live and when they end, by a [`Clock`] that tests can turn. How commits become
-//! durable, and at what price, is argued in `sqlite/file.rs` and `sqlite/writer.rs`. `reserved` goes around an engine and
-//! lets it write when the disk is full. The third engine, `etcd`, has all of that done by etcd: it translates, finds a member
-//! that answers, and says clearly when there is none.
+//! history, and `lease` knows which leases live and when they end, by a [`Clock`] that tests can turn. How commits
+//! become durable, and at what price, is argued in `sqlite/file.rs` and `sqlite/writer.rs`. `reserved` goes around an
+//! engine and lets it write when the disk is full. The third engine, `etcd`, has all of that done by etcd: it
+//! translates, finds a member that answers, and says clearly when there is none.
 
 #![forbid(unsafe_code)]
 

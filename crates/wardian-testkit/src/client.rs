@@ -1,5 +1,5 @@
-//! A computer that is no machine of Wardian's, plugged into an environment's switch or the lab network: for clients that are not
-//! ours, and for peers outside.
+//! A computer that is no machine of Wardian's, plugged into an environment's switch or the lab network: for clients
+//! that are not ours, and for peers outside.
 
 use std::{
     path::PathBuf,
@@ -46,7 +46,8 @@ impl Client {
         client
     }
 
-    /// Plugs a client into the lab network, as somebody outside of all environments. `address` comes with its prefix length.
+    /// Plugs a client into the lab network, as somebody outside of all environments. `address` comes with its prefix
+    /// length.
     ///
     /// # Panics
     /// When it can't be.

@@ -1,5 +1,5 @@
-//! Hosts of a cluster: each a test host, joined by a physical network of several subnets with a router between them, and
-//! real etcd members behind the same router.
+//! Hosts of a cluster: each a test host, joined by a physical network of several subnets with a router between them,
+//! and real etcd members behind the same router.
 
 use std::{net::Ipv4Addr, path::PathBuf};
 

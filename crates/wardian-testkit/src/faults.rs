@@ -1,5 +1,5 @@
-//! What goes wrong on the way between a host and the others. The kernels that tests run on have no `netem`: loss is made by
-//! nftables, slowness by a token bucket, and packets overtake each other in two queues of different speed.
+//! What goes wrong on the way between a host and the others. The kernels that tests run on have no `netem`: loss is
+//! made by nftables, slowness by a token bucket, and packets overtake each other in two queues of different speed.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Frames of a capture file, and who they say they are from and for. Ethernet, ARP and IPv4 only; the rest is told by its type.
+//! Frames of a capture file, and who they say they are from and for. Ethernet, ARP and IPv4 only; the rest is told by
+//! its type.
 //!
 //! The file's format is pcap's (`pcap-savefile(5)`), as `tcpdump` writes it on a little-endian machine.
 

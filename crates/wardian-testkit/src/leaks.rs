@@ -127,8 +127,8 @@ fn cgroups() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Those of this host's machines, and those that stay empty, whose owner can't be told: another test's are soon filled, or
-/// removed.
+/// Those of this host's machines, and those that stay empty, whose owner can't be told: another test's are soon filled,
+/// or removed.
 fn cgroups_of(folder: &Path) -> Vec<PathBuf> {
     let ours: BTreeSet<_> = processes(folder).into_iter().map(|(pid, _)| pid.to_string()).collect();
     let members = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).ok();

@@ -110,8 +110,8 @@ pub struct Imported {
 const COMMAND_LINE_LIMIT: usize = 2047;
 
 impl Vault {
-    /// Takes in an image. `progress` is called often, from the task that runs this. Dropped before it is done, nothing comes
-    /// into the vault any more, and nothing of the image is kept.
+    /// Takes in an image. `progress` is called often, from the task that runs this. Dropped before it is done, nothing
+    /// comes into the vault any more, and nothing of the image is kept.
     ///
     /// # Errors
     /// A typed reason; whatever it is, nothing of the image is kept.

@@ -1,8 +1,8 @@
 //! Overlays: the writable qcow2 layer of one machine on a base that nobody writes.
 //!
 //! Making one may be repeated after a crash and then finishes what was begun. The base and its format are written into
-//! an overlay as absolute path and name, so opening it involves no guessing. A machine's chain is changed by QEMU itself,
-//! on request of whoever drives it.
+//! an overlay as absolute path and name, so opening it involves no guessing. A machine's chain is changed by QEMU
+//! itself, on request of whoever drives it.
 
 use crate::error::{OverlayError, VaultError};
 use crate::import::sync;

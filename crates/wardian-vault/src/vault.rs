@@ -212,7 +212,8 @@ impl Vault {
             .map_err(VaultError::io("create a folder in", parent))
     }
 
-    /// Puts a finished folder in its place, if it is wanted still. Somebody else having put the same content there is as good.
+    /// Puts a finished folder in its place, if it is wanted still. Somebody else having put the same content there is
+    /// as good.
     pub(crate) fn place(&self, work: tempfile::TempDir, digest: &Digest, wanted: &Wanted) -> Result<(), VaultError> {
         let folder = self.image_folder(digest);
         // Held for the renaming alone: whoever gives it up meanwhile waits that long.

@@ -1,7 +1,7 @@
 //! What ten hosts remember of a thousand environments that are all the same inside, each on two of the hosts: memory of
-//! their daemons and of their packet filters, at a half and at all of them. A few of the environments run, for a sample:
-//! each machine has the one it belongs with as a neighbour, on another host. Prints a line for each row: its name and its
-//! value. `cargo xtask bench` runs it; it needs root, and touches nothing outside of namespaces it makes.
+//! their daemons and of their packet filters, at a half and at all of them. A few of the environments run, for a
+//! sample: each machine has the one it belongs with as a neighbour, on another host. Prints a line for each row: its
+//! name and its value. `cargo xtask bench` runs it; it needs root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 use std::{fs, time::Instant};

@@ -1,4 +1,5 @@
-//! What machines may say and hear, changed while they talk: with real guests, by file and by command, and a clone has it too.
+//! What machines may say and hear, changed while they talk: with real guests, by file and by command, and a clone has
+//! it too.
 
 use std::time::Duration;
 

@@ -83,8 +83,8 @@ fn ask(host: &TestHost, server: &str, question: &[&str]) -> String {
     host.command("kdig", &[&[&*at, "+short", "+time=3"], question].concat()).ok().trim().to_owned()
 }
 
-/// Asks for a page by name, and nothing but the lab network's name server for the name: in a mount namespace of its own,
-/// where that one is the system's.
+/// Asks for a page by name, and nothing but the lab network's name server for the name: in a mount namespace of its
+/// own, where that one is the system's.
 #[track_caller]
 fn page_by_name(host: &TestHost, name: &str) -> String {
     let resolver = host.write("resolv.conf", &format!("nameserver {LAB}\n"));

@@ -1,4 +1,5 @@
-//! Every frame on the lab network, while environments are cloned and taken back: each is of one instance, and of its own.
+//! Every frame on the lab network, while environments are cloned and taken back: each is of one instance, and of its
+//! own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,8 @@ use wardian_testkit::{Capture, Client, Frame, TestHost, What, wait};
 const PEER: &str = "10.86.250.1";
 const PREFIX: [u8; 3] = [192, 168, 23];
 
-/// Talks all the time to whoever there is: outside by ICMP and TCP, inside by everything a guest broadcasts. What it goes on with
-/// in a clone is a connection of its source's.
+/// Talks all the time to whoever there is: outside by ICMP and TCP, inside by everything a guest broadcasts. What it
+/// goes on with in a clone is a connection of its source's.
 const TALK: &str = r#"#!/bin/sh
 # One connection that goes on for ever, and one after the other once that is over; nothing is forked for it.
 ( while :; do ping -i 2 10.86.250.1 | nc 10.86.250.1 7000; sleep 2; done ) &
@@ -144,8 +145,8 @@ impl Lab<'_> {
     }
 }
 
-/// Waits until every machine that runs has asked somebody something, from now on: who had its address before may have spoken
-/// already.
+/// Waits until every machine that runs has asked somebody something, from now on: who had its address before may have
+/// spoken already.
 #[track_caller]
 fn everybody_talks(lab: &Lab<'_>, capture: &Capture) {
     let alive = lab.instances.iter().filter(|instance| instance.until.is_none());

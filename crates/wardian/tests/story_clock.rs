@@ -1,5 +1,5 @@
-//! Hosts whose clocks are far apart: environments expire by them, so one that is wrong does not come in, and one that goes
-//! wrong later is told of.
+//! Hosts whose clocks are far apart: environments expire by them, so one that is wrong does not come in, and one that
+//! goes wrong later is told of.
 
 use std::time::{Duration, Instant};
 

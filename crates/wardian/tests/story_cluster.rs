@@ -1,5 +1,5 @@
-//! Hosts that share their records: in two physical subnets, with three members of etcd. Environments with one inside are on
-//! either host, are reached from both, and go on whoever of daemons and etcd is missing.
+//! Hosts that share their records: in two physical subnets, with three members of etcd. Environments with one inside
+//! are on either host, are reached from both, and go on whoever of daemons and etcd is missing.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -231,7 +231,8 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     let page = cluster.host(a).curl(&format!("http://{web}/cgi-bin/index.cgi")).ok();
     assert_eq!(page.matches("moss").count(), 2, "{page}");
 
-    // Cloned while it runs, from either host: each half goes on from its half, both at the same moment, on its own host.
+    // Cloned while it runs, from either host: each half goes on from its half, both at the same moment, on its own
+    // host.
     let counted = |name: &str| {
         let said = cluster.host(a).script(&format!("{name}/db"), "cat /run/counter");
         said.trim().parse::<u64>().unwrap_or_else(|_| panic!("{name} counts {said:?}"))

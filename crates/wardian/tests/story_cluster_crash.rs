@@ -1,5 +1,5 @@
-//! An environment lies on two hosts, and the daemon of either is killed while something is done with it: it is done all the
-//! same, once, and on both.
+//! An environment lies on two hosts, and the daemon of either is killed while something is done with it: it is done all
+//! the same, once, and on both.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ fn answers(host: &TestHost, environment: &str) {
     });
 }
 
-/// Kills the daemon of a host at a step of what is asked for at the other one, and starts it again, perhaps to be killed at
-/// `next`. Whether the request was answered well.
+/// Kills the daemon of a host at a step of what is asked for at the other one, and starts it again, perhaps to be
+/// killed at `next`. Whether the request was answered well.
 fn kill(cluster: &mut TestCluster, killed: usize, step: &str, request: &[&str], next: Option<&str>) -> bool {
     let asked = cluster.host(1 - killed).begin(request);
     assert!(cluster.host_mut(killed).daemon_dies_within(SLOW), "{killed} is not killed at {step:?}");
@@ -111,8 +111,8 @@ fn story_a_host_is_away_while_its_part_is_asked_for() {
     nothing_is_left(&cluster, &before);
 }
 
-/// Where a daemon is killed while it makes its part of a cut: before and after the others wait for it, and while it exchanges
-/// its machine.
+/// Where a daemon is killed while it makes its part of a cut: before and after the others wait for it, and while it
+/// exchanges its machine.
 const CUT: [&str; 5] =
     ["live: successors wait", "live: paused", "live: saved", "live: a machine has handed over", "live: taken over"];
 

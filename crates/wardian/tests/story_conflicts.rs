@@ -1,5 +1,5 @@
-//! What `conflicts` says would collide, seen to collide where nothing isolates, and beside it an environment that is isolated
-//! and notices nothing.
+//! What `conflicts` says would collide, seen to collide where nothing isolates, and beside it an environment that is
+//! isolated and notices nothing.
 
 use std::time::Duration;
 

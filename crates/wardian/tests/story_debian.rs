@@ -1,4 +1,5 @@
-//! A full distribution: Debian 12 configures itself by cloud-init from its seed, and a clone of it is the same computer.
+//! A full distribution: Debian 12 configures itself by cloud-init from its seed, and a clone of it is the same
+//! computer.
 
 use std::path::PathBuf;
 

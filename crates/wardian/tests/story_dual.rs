@@ -1,4 +1,5 @@
-//! Machines with two interfaces: one inside, equal in every clone, and one on the lab network, with a hardware address of its own.
+//! Machines with two interfaces: one inside, equal in every clone, and one on the lab network, with a hardware address
+//! of its own.
 
 use std::time::Duration;
 

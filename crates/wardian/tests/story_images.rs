@@ -1,4 +1,5 @@
-//! Images: disks of every format come in, broken ones don't, used ones stay, and an import that was cut off leaves nothing.
+//! Images: disks of every format come in, broken ones don't, used ones stay, and an import that was cut off leaves
+//! nothing.
 
 use std::{
     fs::{self, File},

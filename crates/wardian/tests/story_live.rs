@@ -153,8 +153,8 @@ fn story_live_cuts_are_not_noticed_inside() {
     assert_eq!(host.script("copy/web", WHO), who);
     clock_is_right(&host, "copy/db");
 
-    // A source keeps its generation, also as its successor; whoever goes on from a moment that was lived on from has its own. (The
-    // micro guest's kernel has no driver that would show it.)
+    // A source keeps its generation, also as its successor; whoever goes on from a moment that was lived on from has
+    // its own. (The micro guest's kernel has no driver that would show it.)
     let now = generations(&mut host);
     assert_eq!(now.len(), 6, "{now:?}");
     assert_eq!(now.values().chain(original.values()).collect::<BTreeSet<_>>().len(), 8, "{now:?}, {original:?}");
@@ -167,7 +167,8 @@ fn story_live_cuts_are_not_noticed_inside() {
     host.inventory().adds_nothing_to(&before);
 }
 
-/// The conversation goes on, whole, and the count in memory is of the same moment as the one on the disk. Gives how far.
+/// The conversation goes on, whole, and the count in memory is of the same moment as the one on the disk. Gives how
+/// far.
 #[track_caller]
 fn goes_on_whole(host: &TestHost, environment: &str, count: u64) -> u64 {
     let db = format!("{environment}/db");
@@ -188,7 +189,8 @@ fn goes_on_whole(host: &TestHost, environment: &str, count: u64) -> u64 {
     now
 }
 
-/// The generation ids of all machines, as their QEMU tells them: its monitor serves one client, so no daemon runs meanwhile.
+/// The generation ids of all machines, as their QEMU tells them: its monitor serves one client, so no daemon runs
+/// meanwhile.
 #[track_caller]
 fn generations(host: &mut TestHost) -> BTreeMap<String, String> {
     host.kill_daemon();
@@ -390,8 +392,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// One command after the other, while cuts are made: each gives its result, or says that a cut has come between; none is carried out
-/// twice.
+/// One command after the other, while cuts are made: each gives its result, or says that a cut has come between; none
+/// is carried out twice.
 fn commands_meet_cuts(host: &TestHost) {
     const ENOUGH: usize = 10;
     let over = AtomicBool::new(false);

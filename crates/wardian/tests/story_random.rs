@@ -1,7 +1,9 @@
 //! Random sequences of requests against a simple model: whatever is asked for in whatever order, outside identities are
-//! never shared, insides are those of the lineage, and every machine has the words it should have, in memory and on disk.
+//! never shared, insides are those of the lineage, and every machine has the words it should have, in memory and on
+//! disk.
 //!
-//! One seed by default; `WARDIAN_RANDOM_SEEDS=1,2,3` runs those instead. A failure names the seed and the steps before it.
+//! One seed by default; `WARDIAN_RANDOM_SEEDS=1,2,3` runs those instead. A failure names the seed and the steps before
+//! it.
 
 #[path = "story_random/model.rs"]
 mod model;

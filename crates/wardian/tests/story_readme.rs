@@ -1,5 +1,5 @@
-//! The tour in README.md does what it says: its commands are run word for word, on a test host. And docs/session.md, which
-//! shows what commands print, was printed by them.
+//! The tour in README.md does what it says: its commands are run word for word, on a test host. And docs/session.md,
+//! which shows what commands print, was printed by them.
 
 use std::{
     io::Write,
@@ -105,8 +105,8 @@ fn is_a_step(line: &str) -> bool {
     matches!(line.split("  ").nth(1), Some("begins" | "waits" | "done"))
 }
 
-/// A document without what differs from run to run: lengths of time, ids, amounts, counters; the widths of columns, which
-/// follow from those; and what guests do in their own time: send what the fence drops, and start their agents.
+/// A document without what differs from run to run: lengths of time, ids, amounts, counters; the widths of columns,
+/// which follow from those; and what guests do in their own time: send what the fence drops, and start their agents.
 fn masked(document: &str) -> String {
     let lines = document.lines().filter(|line| !line.starts_with("fence: dropped "));
     lines.map(|line| masked_line(line) + "\n").collect()

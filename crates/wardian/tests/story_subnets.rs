@@ -1,4 +1,5 @@
-//! Two subnets in one environment, and two environments that are joined: on real machines, by their own names and addresses.
+//! Two subnets in one environment, and two environments that are joined: on real machines, by their own names and
+//! addresses.
 
 use std::{thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Suspending: an environment stops where it is, leaves nothing in memory, and goes on as if nothing had been, also after a
-//! restart of the host and whatever the daemon was killed at.
+//! Suspending: an environment stops where it is, leaves nothing in memory, and goes on as if nothing had been, also
+//! after a restart of the host and whatever the daemon was killed at.
 
 use std::{fs, path::PathBuf, time::Duration};
 

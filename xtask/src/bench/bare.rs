@@ -33,8 +33,9 @@ pub(super) fn boot() -> Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// What QEMU has for going back: two machines of 256 MiB save their state into their disks, end, and start from it again;
-/// from the first command to the last agent's answer, in seconds. With `used`, their memory is filled first, as [`FILL`] does.
+/// What QEMU has for going back: two machines of 256 MiB save their state into their disks, end, and start from it
+/// again; from the first command to the last agent's answer, in seconds. With `used`, their memory is filled first, as
+/// [`FILL`] does.
 pub(super) fn save_and_load_two(used: bool) -> Result<f64> {
     let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
     let guests = folders.each_ref().map(|folder| spawn(folder.path(), 256, &[]));

@@ -1,12 +1,12 @@
-//! What crates measure by benches of their own, because this task must be there before what they are built with. Each of
-//! those prints a line for each row: its name and its value.
+//! What crates measure by benches of their own, because this task must be there before what they are built with. Each
+//! of those prints a line for each row: its name and its value.
 
 use super::Measured;
 use crate::{images, run};
 use anyhow::{Context, Result};
 
-/// How long it takes to plan 10,000 machines on 1,000 hosts: with room for all of them, and with room for half, where the
-/// others are tried and refused.
+/// How long it takes to plan 10,000 machines on 1,000 hosts: with room for all of them, and with room for half, where
+/// the others are tried and refused.
 pub(super) fn placement() -> Result<Vec<Measured>> {
     let told = bench("wardian-plan", "placement")?;
     ["place-10k", "place-10k-tight"]
@@ -36,8 +36,8 @@ pub(super) fn policy() -> Result<Vec<Measured>> {
     rows.into_iter().map(|(name, bound)| Ok(Measured::new(name, told.of(name)?, "ms", bound))).collect()
 }
 
-/// What each of ten hosts remembers of a thousand environments, and whether the second half of them costs what the first
-/// did.
+/// What each of ten hosts remembers of a thousand environments, and whether the second half of them costs what the
+/// first did.
 pub(super) fn ten_hosts() -> Result<Vec<Measured>> {
     images::build(images::Which::Micro)?;
     let told = bench("wardian", "hosts")?;

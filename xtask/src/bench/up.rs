@@ -28,7 +28,8 @@ pub(super) fn one_against_bare_qemu(lab: &Lab) -> Result<Vec<Measured>> {
 
 /// Ten environments with the same addresses inside, started at once, against ten bare boots spread over the cores.
 ///
-/// In rounds, each against the bare boots just before and after it: a shared machine is at times half as fast as at others.
+/// In rounds, each against the bare boots just before and after it: a shared machine is at times half as fast as at
+/// others.
 pub(super) fn ten_equal_at_once(lab: &Lab) -> Result<Vec<Measured>> {
     let file = lab.one_machine()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -44,7 +45,8 @@ pub(super) fn ten_equal_at_once(lab: &Lab) -> Result<Vec<Measured>> {
     }
     Ok(vec![
         Measured::new("ten-equal-up", median(against_ideal), "ratio", 1.3),
-        // What QEMU alone takes for ten at once here: cores that share caches don't give ten boots at ten times the speed.
+        // What QEMU alone takes for ten at once here: cores that share caches don't give ten boots at ten times the
+        // speed.
         Measured::new("ten-up-vs-ten-bare", median(against_limit), "ratio", 1.1),
     ])
 }

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 /// A file above this wants to be two.
 const LIMIT: usize = 600;
 
+/// How long a line of a comment may be, as those of code (`rustfmt.toml`), which are wrapped without asking. Rows of
+/// tables can't be.
+const WIDTH: usize = 120;
+
 pub(super) fn check() -> Result<()> {
     let top = run::repository();
     let mut files = Vec::new();
@@ -59,6 +63,12 @@ fn judge(text: &str) -> Vec<String> {
     if !text.starts_with("//!") {
         wrong.push("does not open with a //! paragraph".to_owned());
     }
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.chars().count() > WIDTH) {
+        let text = line.trim_start().strip_prefix("//").map(|text| text.trim_start_matches(['/', '!', ' ']));
+        if text.is_some_and(|text| !text.starts_with('|')) {
+            wrong.push(format!("line {}: a comment longer than {WIDTH}", index + 1));
+        }
+    }
     // Written apart, so that this file does not find itself.
     for (before, after) in [("todo", "!("), ("unimplemented", "!("), ("#[ig", "nore")] {
         let forbidden = format!("{before}{after}");
@@ -80,6 +90,7 @@ mod tests {
         assert!(judge("//! What it is for.\n").is_empty());
         assert_eq!(judge("fn main() {}\n").len(), 1);
         assert_eq!(judge(&("//! x\n".to_owned() + &"\n".repeat(600))).len(), 1);
+        assert_eq!(judge(&format!("//! {}\n", "x".repeat(120))).len(), 1);
         assert_eq!(judge(&format!("//! x\n{}\n#[ig{}]\n", "todo!".to_owned() + "()", "nore")).len(), 2);
     }
 }

@@ -21,8 +21,8 @@ pub struct Elsewhere {
 /// Who knows which host has to answer.
 #[async_trait]
 pub trait Whereabouts: Send + Sync + 'static {
-    /// The host that has to answer for this environment, or for that machine of it; nothing when it is this one, or when
-    /// nobody knows the environment.
+    /// The host that has to answer for this environment, or for that machine of it; nothing when it is this one, or
+    /// when nobody knows the environment.
     async fn elsewhere(&self, environment: &EnvironmentName, machine: Option<&MachineName>) -> Option<Elsewhere>;
 
     /// The host that has to make the environment of this request; nothing when it is this one. Of the request only the

@@ -24,8 +24,8 @@ pub(super) async fn acl(State(app): Shared, Named(name): Named<EnvironmentName>)
 
 /// Change what an environment's machines may say and hear
 ///
-/// In effect when the answer comes, at the machines on the host of its edge; on other hosts a moment later. What is still allowed loses
-/// no packet, what is not stops, also where it runs already.
+/// In effect when the answer comes, at the machines on the host of its edge; on other hosts a moment later. What is
+/// still allowed loses no packet, what is not stops, also where it runs already.
 #[utoipa::path(put, path = "/v1/environments/{environment}/acl", tag = "environments", request_body = AclRequest,
     params(("environment" = String, Path, description = "Its name")),
     responses((status = 200, body = AclState), (status = "default", description = "Refused", body = ErrorBody)))]

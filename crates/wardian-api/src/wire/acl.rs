@@ -15,7 +15,8 @@ pub struct AclRequest {
     /// The machine whose rules these are; when absent, they are for all machines, each after its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// The rules, in the order they are asked: `allow tcp from web to db port 5432`, `deny any`. None at all allows everything.
+    /// The rules, in the order they are asked: `allow tcp from web to db port 5432`, `deny any`. None at all allows
+    /// everything.
     pub rules: Vec<String>,
 }
 

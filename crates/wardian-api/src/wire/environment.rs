@@ -80,13 +80,13 @@ pub struct EnvironmentDetail {
     /// Through whom its machines reach the outside: `per-machine`, `host`, or the name of the machine that forwards for
     /// the others.
     pub outside_by: String,
-    /// What its network has dropped or answered by a reset since it was made: how many packets, by reason. Empty while it
-    /// has no network.
+    /// What its network has dropped or answered by a reset since it was made: how many packets, by reason. Empty while
+    /// it has no network.
     ///
-    /// At the edge: `fence-in` and `fence-out` are what the fence doesn't let in and out, `not-public` would have left with a
-    /// private address. At the gateway: `fence-inside` (between machines, by way of it), `to-gateway` (no such service),
-    /// `invalid`, `reset-inside` and `reset-outside` (of connections nobody knows). At machines' taps: `forged-mac`,
-    /// `forged-arp`, `forged-address`, `rogue-dhcp`, `ipv6`, `other`, and `parked`, which nobody misses.
+    /// At the edge: `fence-in` and `fence-out` are what the fence doesn't let in and out, `not-public` would have left
+    /// with a private address. At the gateway: `fence-inside` (between machines, by way of it), `to-gateway` (no such
+    /// service), `invalid`, `reset-inside` and `reset-outside` (of connections nobody knows). At machines' taps:
+    /// `forged-mac`, `forged-arp`, `forged-address`, `rogue-dhcp`, `ipv6`, `other`, and `parked`, which nobody misses.
     #[serde(default)]
     pub fence_counters: BTreeMap<String, u64>,
     /// What its machines on the host that answers were not allowed to say and hear since there were rules about it.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wardian_host::{SubnetOwner, Traffic};
 
-/// What the packet filter of the host that answers carries to and from others, and what it drops. Nothing where this host
-/// is alone. All is counted since the filter was made; it outlives the daemon.
+/// What the packet filter of the host that answers carries to and from others, and what it drops. Nothing where this
+/// host is alone. All is counted since the filter was made; it outlives the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct NetworkState {
@@ -69,8 +69,8 @@ pub enum SubnetKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Dropped {
-    /// Why: `no-port`, `no-switch`, `tagged`, `not-ipv4`, `too-big`, `forged-mac`, `forged-address`, `unknown-destination`,
-    /// `unknown-sender`, `wrong-encapsulation`, `malformed` or `not-carried`.
+    /// Why: `no-port`, `no-switch`, `tagged`, `not-ipv4`, `too-big`, `forged-mac`, `forged-address`,
+    /// `unknown-destination`, `unknown-sender`, `wrong-encapsulation`, `malformed` or `not-carried`.
     pub reason: String,
     /// The same as a sentence about them.
     pub why: String,

@@ -1,4 +1,5 @@
-//! Tells name servers where machines are: the lab network's own (`serve`), and one elsewhere that remembers (`publish`).
+//! Tells name servers where machines are: the lab network's own (`serve`), and one elsewhere that remembers
+//! (`publish`).
 //!
 //! Which names there are is decided in [`wardian_plan::alias`]; a machine has them from the moment its environment is
 //! written down until its removal is asked for.

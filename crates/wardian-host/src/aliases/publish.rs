@@ -24,7 +24,8 @@ const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// What is written in one transaction at most: well below what a store takes.
 const AT_ONCE: (usize, usize) = (64, 512 << 10);
 
-/// Runs until it is dropped; ends at once when no server is configured. Of several hosts, the one that leads tells the server.
+/// Runs until it is dropped; ends at once when no server is configured. Of several hosts, the one that leads tells the
+/// server.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let Some(member) = &shared.config.member else { return publish(&shared).await };
     let mut leads = member.leads.clone();

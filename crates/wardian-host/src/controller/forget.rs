@@ -43,8 +43,8 @@ pub(super) async fn forget(shared: Arc<Shared>, environment: EnvironmentRecord) 
     }
 }
 
-/// What is left when the records are gone: disks nobody needs, and saying that the removal is done. Also the first thing
-/// a new daemon does, for the last one may have ended just here.
+/// What is left when the records are gone: disks nobody needs, and saying that the removal is done. Also the first
+/// thing a new daemon does, for the last one may have ended just here.
 pub(crate) async fn settle(shared: &Shared) {
     // What is gone by now is what the collection covers: a removal that ends meanwhile has one of its own.
     let over = removals_that_are_over(shared).await;

@@ -1,8 +1,9 @@
 //! What a machine that went on from saved memory needs: the time, and chance of its own.
 //!
-//! A copy's generation id is new already (the process was started with it; one that was suspended is no copy), which tells its kernel to renew its random numbers, and the
-//! edge resets the connections it had with the outside. The rest is done through the guest agent, beside everything else:
-//! nobody waits for it, and a guest without an agent does without.
+//! A copy's generation id is new already (the process was started with it; one that was suspended is no copy), which
+//! tells its kernel to renew its random numbers, and the edge resets the connections it had with the outside. The rest
+//! is done through the guest agent, beside everything else: nobody waits for it, and a guest without an agent does
+//! without.
 
 use std::{
     sync::Arc,
@@ -97,8 +98,8 @@ impl Guest {
         self.persist(&Part::Chance(chance)).await.map(drop)
     }
 
-    /// Again and again, as long as there is hope: an agent that is late, or whose machine has handed over to a successor. Gives how
-    /// long the try took that succeeded.
+    /// Again and again, as long as there is hope: an agent that is late, or whose machine has handed over to a
+    /// successor. Gives how long the try took that succeeded.
     async fn persist(&self, part: &Part) -> Result<Duration, AgentError> {
         let deadline = Instant::now() + PATIENCE;
         loop {

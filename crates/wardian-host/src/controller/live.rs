@@ -1,12 +1,14 @@
 //! A cut through machines that run, with their memory: each hands its place over to a successor.
 //!
 //! Beforehand, while everybody runs: a new top layer for each disk, a frozen copy of memory where the machine is a
-//! copy-on-write child already, and a successor that waits for its state beside the machine. Then the barrier: all machines
-//! stop; their states are saved and loaded; the taps and, as the step that decides, the runtime directories change hands; the
-//! successors go on. What the machines have written until then, to disk and memory, never changes again.
+//! copy-on-write child already, and a successor that waits for its state beside the machine. Then the barrier: all
+//! machines stop; their states are saved and loaded; the taps and, as the step that decides, the runtime directories
+//! change hands; the successors go on. What the machines have written until then, to disk and memory, never changes
+//! again.
 //!
-//! Killed at any point, each machine's directory holds who it is; whoever else is there is ended, and who stands goes on.
-//! Source and successor are of the same moment, so it does not matter which of them it is, for each machine by itself.
+//! Killed at any point, each machine's directory holds who it is; whoever else is there is ended, and who stands goes
+//! on. Source and successor are of the same moment, so it does not matter which of them it is, for each machine by
+//! itself.
 
 use std::{
     path::PathBuf,
@@ -87,7 +89,8 @@ impl Live<'_> {
                 Err(problem) => Err(problem),
             },
         };
-        // Those whose successor was never let in go on as they were, and their successors end; the others the other way.
+        // Those whose successor was never let in go on as they were, and their successors end; the others the other
+        // way.
         self.clear(running.iter().map(|(part, ..)| *part)).await;
         let mut machines = Vec::new();
         for succession in successions.iter().filter(|succession| succession.committed) {

@@ -96,7 +96,8 @@ impl Task {
         }
     }
 
-    /// Goes on asking a machine that shares ports with others, and says when its answer has changed. Ends with its process.
+    /// Goes on asking a machine that shares ports with others, and says when its answer has changed. Ends with its
+    /// process.
     pub(super) async fn keep_asking(self, say: &watch::Sender<Option<bool>>, wake: &Notify) {
         let Some(machine) = self.handle.clone() else { return };
         let readiness = self.environment.spec.machines.get(&self.name).map(|s| s.ready.clone()).unwrap_or_default();

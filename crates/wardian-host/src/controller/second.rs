@@ -1,11 +1,13 @@
 //! The second interface of a machine, where it has one: given to the guest through its agent.
 //!
-//! A machine that went on from memory still has the hardware address and the public address of the instance that memory is of. Its
-//! link is down then, from before it runs; the guest is given its own addresses; and only then the link comes up. (Whatever a
-//! guest does, the pins of its tap let nothing pass but its own.) Every guest is told where the other machines are, inside, and not to say
-//! or ask names on the lab network. All of this is `second.sh`, run again whenever an agent comes up: a guest may have rebooted.
+//! A machine that went on from memory still has the hardware address and the public address of the instance that memory
+//! is of. Its link is down then, from before it runs; the guest is given its own addresses; and only then the link
+//! comes up. (Whatever a guest does, the pins of its tap let nothing pass but its own.) Every guest is told where the
+//! other machines are, inside, and not to say or ask names on the lab network. All of this is `second.sh`, run again
+//! whenever an agent comes up: a guest may have rebooted.
 //!
-//! How far it has come is in the machine's record, written before the process starts; so a daemon that was killed goes on from there.
+//! How far it has come is in the machine's record, written before the process starts; so a daemon that was killed goes
+//! on from there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +38,8 @@ const PING: Duration = Duration::from_secs(2);
 /// Why nothing was tried.
 const NO_AGENT: &str = "its guest agent does not answer";
 
-/// Pauses in milliseconds between tries, for an agent that has not shown itself or a guest that could not. After the last, only an agent
-/// that comes up is a reason to try again.
+/// Pauses in milliseconds between tries, for an agent that has not shown itself or a guest that could not. After the
+/// last, only an agent that comes up is a reason to try again.
 const TRIES: [u64; 7] = [200, 500, 1000, 2000, 5000, 10_000, 10_000];
 
 impl Task {
@@ -232,7 +234,8 @@ impl Keeper {
     }
 }
 
-/// Lines for /etc/hosts: every other machine, by its full name, its hostname and its name in the file, with its inside address.
+/// Lines for /etc/hosts: every other machine, by its full name, its hostname and its name in the file, with its inside
+/// address.
 fn hosts(environment: &EnvironmentRecord, but: &MachineName) -> String {
     let domain = &environment.spec.network.domain;
     let line = |(name, identity): (&MachineName, &wardian_model::environment::MachineIdentity)| {

@@ -1,9 +1,9 @@
 //! Suspending: a machine stops where it is, its memory goes to disk, and its next start goes on from there.
 //!
 //! Two steps, so that what was interrupted goes on where it was. First the machine is paused, its memory frozen and
-//! written down as what the next start goes on from; then its process ends. Second, that memory goes to disk, and is let go
-//! of at hand. Killed in between, the daemon that comes next finds either a process, which lives and is suspended anew, or
-//! memory that is not on disk yet.
+//! written down as what the next start goes on from; then its process ends. Second, that memory goes to disk, and is
+//! let go of at hand. Killed in between, the daemon that comes next finds either a process, which lives and is
+//! suspended anew, or memory that is not on disk yet.
 //!
 //! The machines of an environment are paused side by side, within milliseconds. What one sends in those to another that
 //! stands already is lost, as a packet may be; none receives what another has not sent in the moment it goes on from.

@@ -1,11 +1,12 @@
 //! The moments at which the hosts of an environment wait for one another, so that a cut is one moment on all of them.
 //!
-//! Each host cuts its own machines and writes down how far it is. No machine goes on before all stand: what one has sent after
-//! the cut none has received before it. Nothing else has to be decided together; source and successor are of the same moment, so a
-//! host that fails lets its sources go on, and the cut as a whole fails. The host of the edge concludes it.
+//! Each host cuts its own machines and writes down how far it is. No machine goes on before all stand: what one has
+//! sent after the cut none has received before it. Nothing else has to be decided together; source and successor are of
+//! the same moment, so a host that fails lets its sources go on, and the cut as a whole fails. The host of the edge
+//! concludes it.
 //!
-//! A part is begun once. A daemon that finds that it has begun one before it was killed can't make it again, for the others may
-//! have had their moment: it says that there will be none.
+//! A part is begun once. A daemon that finds that it has begun one before it was killed can't make it again, for the
+//! others may have had their moment: it says that there will be none.
 
 use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
@@ -75,8 +76,8 @@ impl<'a> Together<'a> {
         Ok(())
     }
 
-    /// Adds the parts of the other hosts to this one's, where this host concludes the cut; where another does, tells it this
-    /// host's part, and waits until it has concluded. Gives what is to be written as the whole, if anything is.
+    /// Adds the parts of the other hosts to this one's, where this host concludes the cut; where another does, tells it
+    /// this host's part, and waits until it has concluded. Gives what is to be written as the whole, if anything is.
     pub(super) async fn conclude(&self, home: bool, phase: CutPhase) -> Option<CutPhase> {
         let Some((own, others)) = &self.hosts else { return Some(phase) };
         let deadline = Instant::now() + OVER;
@@ -121,7 +122,8 @@ impl<'a> Together<'a> {
         }
     }
 
-    /// The first that is written of a part: nobody has concluded the cut, and no daemon before this one has begun the part.
+    /// The first that is written of a part: nobody has concluded the cut, and no daemon before this one has begun the
+    /// part.
     async fn begin(&self, own: &HostName, part: &CutPartRecord) -> Result<Revision, Problem> {
         let records = &self.shared.records;
         let failed = |error: wardian_store::Error| problem(&error);

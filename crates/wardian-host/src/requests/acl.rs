@@ -22,11 +22,12 @@ pub struct Denied {
 }
 
 impl Host {
-    /// Replaces the rules of a machine, or those of all machines; in effect on this host when this returns. What they still allow
-    /// loses nothing, what they no longer allow stops. Gives what probably isn't meant.
+    /// Replaces the rules of a machine, or those of all machines; in effect on this host when this returns. What they
+    /// still allow loses nothing, what they no longer allow stops. Gives what probably isn't meant.
     ///
     /// # Errors
-    /// When there is no such environment or machine, a rule names a machine that isn't there, or the change is not in effect in time.
+    /// When there is no such environment or machine, a rule names a machine that isn't there, or the change is not in
+    /// effect in time.
     pub async fn set_acl(
         &self,
         name: &EnvironmentName,

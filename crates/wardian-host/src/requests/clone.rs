@@ -166,8 +166,8 @@ impl Host {
     }
 }
 
-/// The same spec under another name. A port of the host can lead into one environment only, so chosen ones become automatic;
-/// the fence, the gateway, the access lists and the exposures are what the source has *now*.
+/// The same spec under another name. A port of the host can lead into one environment only, so chosen ones become
+/// automatic; the fence, the gateway, the access lists and the exposures are what the source has *now*.
 pub(super) fn spec_of_clone(source: &EnvironmentRecord, name: &EnvironmentName) -> EnvironmentSpec {
     let mut spec = source.spec.clone();
     spec.name = name.clone();

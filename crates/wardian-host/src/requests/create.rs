@@ -125,7 +125,8 @@ impl Host {
             };
             let mut transaction = transaction(&environment, &operation, origins)?;
             if let Some(cut) = &origins.cut {
-                // The first clone brings the cut, the others share it; should it be used up already, they bring it anew.
+                // The first clone brings the cut, the others share it; should it be used up already, they bring it
+                // anew.
                 transaction = match self.shared.records.cut(cut.id).await? {
                     Some(_) => transaction.present(cut.key()),
                     None => transaction.absent(cut.key()).put_json(cut.key(), cut)?,

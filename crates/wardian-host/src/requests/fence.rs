@@ -24,8 +24,8 @@ impl Host {
         self.in_effect(&record, |_, _| true).await
     }
 
-    /// What the fence and the pins of an environment have dropped since its network was made: how many packets, by reason.
-    /// Nothing while it has no network.
+    /// What the fence and the pins of an environment have dropped since its network was made: how many packets, by
+    /// reason. Nothing while it has no network.
     ///
     /// # Errors
     /// When there is no such environment, or the kernel doesn't tell.

@@ -9,11 +9,12 @@ use wardian_model::{
 use crate::{Host, Refusal};
 
 impl Host {
-    /// Changes it; in effect when this returns. Nothing changes inside: connections there stay, and every machine's router is
-    /// the one it was. Connections with the outside end, for they were made from other addresses.
+    /// Changes it; in effect when this returns. Nothing changes inside: connections there stay, and every machine's
+    /// router is the one it was. Connections with the outside end, for they were made from other addresses.
     ///
     /// # Errors
-    /// When there is no such environment or machine, the machine can't be a gateway, or an exposed port would lead nowhere.
+    /// When there is no such environment or machine, the machine can't be a gateway, or an exposed port would lead
+    /// nowhere.
     pub async fn set_gateway(&self, name: &EnvironmentName, gateway: &Gateway) -> Result<EnvironmentRecord, Refusal> {
         let set = |record: &mut EnvironmentRecord| {
             allowed(record, gateway)?;

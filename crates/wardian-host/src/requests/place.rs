@@ -1,7 +1,7 @@
 //! Which host of a cluster a new environment goes to, and what all hosts are.
 //!
-//! The host that is chosen makes the environment itself and looks once more at the memory it has. Nobody asks the others again that
-//! get a part of it, and two requests at the same moment may be promised the same memory.
+//! The host that is chosen makes the environment itself and looks once more at the memory it has. Nobody asks the
+//! others again that get a part of it, and two requests at the same moment may be promised the same memory.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,8 @@ pub struct OtherHost {
 }
 
 impl Host {
-    /// The host that an environment is on, or a machine of it; nothing when that is this one, or nobody knows the environment.
+    /// The host that an environment is on, or a machine of it; nothing when that is this one, or nobody knows the
+    /// environment.
     ///
     /// # Errors
     /// When the store can't be read.

@@ -1,9 +1,10 @@
 //! The task that owns the agent's connection: looks whether the port is open, synchronizes, asks, reads.
 //!
-//! The port is a plain byte stream that outlives agents, guests' reboots and clients, so anything may stand in it. After
-//! connecting and after every failure both sides are brought in step with `guest-sync-delimited`: what comes before the 0xFF byte
-//! and our number is stale and dropped. The number is random: the machine's process before this one, or the daemon before this one, may
-//! have left the answer to its own question in the stream, and must not have asked with the same.
+//! The port is a plain byte stream that outlives agents, guests' reboots and clients, so anything may stand in it.
+//! After connecting and after every failure both sides are brought in step with `guest-sync-delimited`: what comes
+//! before the 0xFF byte and our number is stale and dropped. The number is random: the machine's process before this
+//! one, or the daemon before this one, may have left the answer to its own question in the stream, and must not have
+//! asked with the same.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Running a program in the guest and waiting for its output.
 //!
-//! The agent has no stream: it collects output and tells it all at the end, so the status is asked for again and again, at
-//! first after 2 ms, then ever more rarely.
+//! The agent has no stream: it collects output and tells it all at the end, so the status is asked for again and again,
+//! at first after 2 ms, then ever more rarely.
 
 use std::time::Duration;
 
@@ -64,8 +64,8 @@ impl ExecOutput {
     }
 }
 
-/// A program that was begun in the guest. Its number lives there, so every agent of that guest knows it, also one that a
-/// successor of the machine is reached by.
+/// A program that was begun in the guest. Its number lives there, so every agent of that guest knows it, also one that
+/// a successor of the machine is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuestProcess {
     /// Its process id in the guest.
@@ -109,7 +109,8 @@ impl ExecWait {
 }
 
 impl Agent {
-    /// Runs a program in the guest and gives its output. After a time-out it runs on in the guest: the agent has no way to end it.
+    /// Runs a program in the guest and gives its output. After a time-out it runs on in the guest: the agent has no way
+    /// to end it.
     pub async fn exec(&self, exec: &Exec) -> Result<ExecOutput, AgentError> {
         let mut wait = ExecWait::new(exec);
         let process = self.exec_begin(exec).await?;
@@ -121,7 +122,8 @@ impl Agent {
         }
     }
 
-    /// Starts a program in the guest and waits for nothing; [`Agent::exec_outcome`] asks what has become of it, [`ExecWait`] how often.
+    /// Starts a program in the guest and waits for nothing; [`Agent::exec_outcome`] asks what has become of it,
+    /// [`ExecWait`] how often.
     pub async fn exec_begin(&self, exec: &Exec) -> Result<GuestProcess, AgentError> {
         #[derive(Deserialize)]
         struct Started {

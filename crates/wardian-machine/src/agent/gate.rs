@@ -1,8 +1,9 @@
-//! The gate calls of the agent pass one at a time: held while the machine stands, and leading on to the successor's agent once it
-//! has handed over.
+//! The gate calls of the agent pass one at a time: held while the machine stands, and leading on to the successor's
+//! agent once it has handed over.
 //!
-//! QEMU puts what it receives into the guest's memory even while the guest is stopped, which is when that memory is saved; and an
-//! answer that is under way then is given by the successor, to nobody. So the gate is held before, and whoever is inside waited for.
+//! QEMU puts what it receives into the guest's memory even while the guest is stopped, which is when that memory is
+//! saved; and an answer that is under way then is given by the successor, to nobody. So the gate is held before, and
+//! whoever is inside waited for.
 
 use std::time::Duration;
 

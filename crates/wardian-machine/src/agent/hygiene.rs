@@ -16,8 +16,8 @@ const POOL: &str = "/dev/urandom";
 const CLOSE: Duration = Duration::from_millis(1);
 
 impl Agent {
-    /// Mixes `bytes` into the random pool of the guest (Linux, BSD), all within `limit`. A few dozen bytes of real randomness are plenty:
-    /// two clones then draw different numbers even if their kernel knows no VM generation id.
+    /// Mixes `bytes` into the random pool of the guest (Linux, BSD), all within `limit`. A few dozen bytes of real
+    /// randomness are plenty: two clones then draw different numbers even if their kernel knows no VM generation id.
     pub async fn reseed(&self, bytes: &[u8], limit: Duration) -> Result<(), AgentError> {
         let deadline = Instant::now() + limit;
         let left = || deadline.saturating_duration_since(Instant::now());

@@ -1,8 +1,8 @@
 //! The guest agent every distribution and virtio-win ships (`qemu-ga`), reached through a virtio port.
 //!
 //! The guest is not trusted: answers are bounded and only read for what is needed. A guest without an agent gives
-//! [`AgentError::NotThere`] at once, for QEMU knows whether the port is open in the guest. Calls of one client are carried
-//! out one after another. Format: QEMU's `docs/interop/qemu-ga.rst` and `qga/qapi-schema.json`.
+//! [`AgentError::NotThere`] at once, for QEMU knows whether the port is open in the guest. Calls of one client are
+//! carried out one after another. Format: QEMU's `docs/interop/qemu-ga.rst` and `qga/qapi-schema.json`.
 
 mod commands;
 mod connection;
@@ -31,7 +31,8 @@ use crate::qmp::Qmp;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the agent may take to answer the first word on a connection.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest answer accepted, in bytes: the agent keeps up to 16 MiB of each output of a command, base64 makes it a third more.
+/// Longest answer accepted, in bytes: the agent keeps up to 16 MiB of each output of a command, base64 makes it a third
+/// more.
 const MAXIMUM_LINE: usize = 48 << 20;
 const QUEUE: usize = 64;
 
@@ -52,8 +53,8 @@ struct Request {
 }
 
 impl Agent {
-    /// A client of the socket at `path`; needs a tokio runtime. With the machine's monitor it knows whether an agent is there
-    /// without waiting for one.
+    /// A client of the socket at `path`; needs a tokio runtime. With the machine's monitor it knows whether an agent is
+    /// there without waiting for one.
     pub fn new(path: impl Into<PathBuf>, monitor: Option<Qmp>) -> Self {
         Agent::holding(path.into(), monitor, gate().1, ())
     }

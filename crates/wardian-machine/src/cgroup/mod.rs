@@ -1,8 +1,8 @@
 //! A cgroup per machine, on hosts with version 2, with version 1, or without writable ones.
 //!
-//! Names are given below the hierarchy's root, as in `wardian-7/store.web`: a parent per daemon, a group per machine. What a
-//! host cannot enforce is reported, never an error: a machine without a limit runs. Removing leaves nothing: the group, and
-//! its parent when that was the last one. Kernel: `admin-guide/cgroup-v2.rst`, `cgroup-v1/`.
+//! Names are given below the hierarchy's root, as in `wardian-7/store.web`: a parent per daemon, a group per machine.
+//! What a host cannot enforce is reported, never an error: a machine without a limit runs. Removing leaves nothing: the
+//! group, and its parent when that was the last one. Kernel: `admin-guide/cgroup-v2.rst`, `cgroup-v1/`.
 
 mod detect;
 #[cfg(test)]
@@ -75,8 +75,8 @@ pub struct Group {
 impl Hierarchy {
     /// Makes the group `name` with its limits, or sets them again when it is there.
     ///
-    /// `guest_memory` is the guest's memory in bytes, to which [`Limits::memory_overhead_bytes`] is added. While a process is in the
-    /// group, as when a machine's successor joins it, the limit of memory is only ever raised.
+    /// `guest_memory` is the guest's memory in bytes, to which [`Limits::memory_overhead_bytes`] is added. While a
+    /// process is in the group, as when a machine's successor joins it, the limit of memory is only ever raised.
     pub fn create(&self, name: &str, limits: &Limits, guest_memory: u64) -> Result<Group, CgroupError> {
         check(name)?;
         let mut group = Group { entrances: Vec::new(), unenforced: Vec::new() };

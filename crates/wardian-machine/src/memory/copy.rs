@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 /// Makes a memory file one that nobody can open for writing any more: root's, mode 0444. Fine when it is so already.
 ///
-/// Whoever has it open, like the machine that still runs on it, goes on writing: it is frozen when that one is paused for good.
-/// Who may read it is the affair of the directories above.
+/// Whoever has it open, like the machine that still runs on it, goes on writing: it is frozen when that one is paused
+/// for good. Who may read it is the affair of the directories above.
 pub fn freeze(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     fchown(&file, Some(0), Some(0))?;
     file.set_permissions(Permissions::from_mode(0o444))
 }
 
-/// Copies `from` to `to`, holes as holes, and gives the number of bytes copied. `to` is whole and frozen when it appears, and
-/// replaces what was there without changing it. Blocks; the time goes with the data.
+/// Copies `from` to `to`, holes as holes, and gives the number of bytes copied. `to` is whole and frozen when it
+/// appears, and replaces what was there without changing it. Blocks; the time goes with the data.
 pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<u64> {
     let source = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(from)?;
     let length = source.metadata()?.len();

@@ -1,7 +1,7 @@
 //! The pages a copy-on-write child has of its own, laid over a copy of the file it was born from.
 //!
-//! `/proc/PID/maps` says where the guest's memory is mapped, `/proc/PID/pagemap` which of its pages are private (kernel:
-//! `admin-guide/mm/pagemap.rst`), `process_vm_readv` brings them over, hundreds of runs in one call.
+//! `/proc/PID/maps` says where the guest's memory is mapped, `/proc/PID/pagemap` which of its pages are private
+//! (kernel: `admin-guide/mm/pagemap.rst`), `process_vm_readv` brings them over, hundreds of runs in one call.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -42,11 +42,12 @@ pub struct Pages {
     pub took: Duration,
 }
 
-/// Copies every page that `machine`, paused and started on a [frozen](crate::Memory::Frozen) file, has changed into the file `into`: a
-/// copy of that frozen file, made before by [`super::copy_sparse`], of exactly the guest's memory. Afterwards `into` is the guest's
-/// memory. Needs root; blocks, some milliseconds for 32 MiB. Done once more before, while the machine still runs, it leaves no consistent
-/// memory but makes the copy of the paused one faster: the file has its pages by then. Nobody may write `into` from then on; who maps it already and has
-/// not written sees the change.
+/// Copies every page that `machine`, paused and started on a [frozen](crate::Memory::Frozen) file, has changed into the
+/// file `into`: a copy of that frozen file, made before by [`super::copy_sparse`], of exactly the guest's memory.
+/// Afterwards `into` is the guest's memory. Needs root; blocks, some milliseconds for 32 MiB. Done once more before,
+/// while the machine still runs, it leaves no consistent memory but makes the copy of the paused one faster: the file
+/// has its pages by then. Nobody may write `into` from then on; who maps it already and has not written sees the
+/// change.
 ///
 /// # Errors
 /// When the machine's memory is not one private mapping of a file of that size, or cannot be read.
@@ -62,8 +63,8 @@ pub fn copy_private_pages(machine: &Machine, into: &Path) -> io::Result<Pages> {
     Ok(Pages { copied, took: begun.elapsed() })
 }
 
-/// Copies with a few threads, for the guest waits and one processor alone is far slower than memory. Each takes the next piece when
-/// it is done with one, wherever the changed pages lie.
+/// Copies with a few threads, for the guest waits and one processor alone is far slower than memory. Each takes the
+/// next piece when it is done with one, wherever the changed pages lie.
 fn copy_areas(pid: i32, pagemap: &File, target: &File, areas: &[Area]) -> io::Result<u64> {
     let pieces: Vec<Area> = areas.iter().flat_map(Area::pieces).collect();
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get()).min(THREADS).min(pieces.len());
@@ -106,7 +107,8 @@ impl Area {
     }
 }
 
-/// The areas that map one file of `size` bytes, privately and whole; found by size, for the file may have lost its name.
+/// The areas that map one file of `size` bytes, privately and whole; found by size, for the file may have lost its
+/// name.
 fn guest_memory(maps: &str, size: u64) -> Result<Vec<Area>, String> {
     let mut files: Vec<((&str, u64), bool, Vec<Area>)> = Vec::new();
     for line in maps.lines() {
@@ -137,7 +139,8 @@ fn guest_memory(maps: &str, size: u64) -> Result<Vec<Area>, String> {
     }
 }
 
-/// A line of `maps` (proc(5)) that maps a file for writing: which file (device and inode), whether privately, and where.
+/// A line of `maps` (proc(5)) that maps a file for writing: which file (device and inode), whether privately, and
+/// where.
 fn mapping(line: &str) -> Option<((&str, u64), bool, Area)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -238,7 +241,8 @@ impl<'a> Transfer<'a> {
             .map(|(address, _, length)| libc::iovec { iov_base: *address as *mut libc::c_void, iov_len: *length })
             .collect();
         let local = libc::iovec { iov_base: self.buffer.as_mut_ptr().cast(), iov_len: self.waiting };
-        // SAFETY: `local` is within the buffer, which lives and is ours alone; the kernel checks the other process's addresses.
+        // SAFETY: `local` is within the buffer, which lives and is ours alone; the kernel checks the other process's
+        // addresses.
         let done =
             unsafe { libc::process_vm_readv(self.pid, &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
         match done {

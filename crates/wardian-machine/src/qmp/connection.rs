@@ -1,7 +1,7 @@
 //! The task that owns a monitor's connection: connects, matches answers to requests, passes events on.
 //!
-//! It never decides anything about the machine. A message it cannot read ends the connection, for nothing after it could
-//! be trusted to be in step; the next one starts afresh.
+//! It never decides anything about the machine. A message it cannot read ends the connection, for nothing after it
+//! could be trusted to be in step; the next one starts afresh.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,8 +1,8 @@
 //! The monitor of one QEMU: commands with answers, and events.
 //!
-//! Our own client, tolerant by design: JSON values in and out, typed only where something is read, so that members and events
-//! a newer QEMU adds disturb nobody. One connection, because QEMU serves one client at a time; it is made again when it
-//! breaks. Formats: QEMU's `docs/interop/qmp-spec.rst` and its QAPI schema.
+//! Our own client, tolerant by design: JSON values in and out, typed only where something is read, so that members and
+//! events a newer QEMU adds disturb nobody. One connection, because QEMU serves one client at a time; it is made again
+//! when it breaks. Formats: QEMU's `docs/interop/qmp-spec.rst` and its QAPI schema.
 
 mod connection;
 mod error;

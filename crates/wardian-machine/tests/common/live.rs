@@ -1,4 +1,5 @@
-//! A guest that counts, in memory and on its disk, and its hand-over to a successor and a clone: the steps in the order a host does them.
+//! A guest that counts, in memory and on its disk, and its hand-over to a successor and a clone: the steps in the order
+//! a host does them.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -168,7 +169,8 @@ impl Live {
     }
 }
 
-/// The generation of clone `number`; 0 is the first machine's and its successors'. Nothing that stands in memory by chance.
+/// The generation of clone `number`; 0 is the first machine's and its successors'. Nothing that stands in memory by
+/// chance.
 pub fn generation(number: u32) -> Uuid {
     Uuid::from_u128(0x9b1d_5c3e_77aa_4f10_8d2e_a1b2_c3d4_0000 + u128::from(number))
 }

@@ -1,5 +1,5 @@
-//! The micro image as `cargo xtask images` makes it, or another one named by `WARDIAN_MICRO` (a directory with `kernel`, `initrd`,
-//! `disk.qcow2` and `image.json`). Without it the tests that need a guest fail, and say so.
+//! The micro image as `cargo xtask images` makes it, or another one named by `WARDIAN_MICRO` (a directory with
+//! `kernel`, `initrd`, `disk.qcow2` and `image.json`). Without it the tests that need a guest fail, and say so.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What the tests with a real QEMU share: a directory of their own, boot sectors as the smallest guests there are, and a
-//! guard that leaves no process behind.
+//! What the tests with a real QEMU share: a directory of their own, boot sectors as the smallest guests there are, and
+//! a guard that leaves no process behind.
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 

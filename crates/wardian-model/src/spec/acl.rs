@@ -1,8 +1,8 @@
 //! What machines may say to whom, and be told by whom: `allow tcp from web to db port 5432`, `deny any`.
 //!
-//! A rule is about who begins a conversation; answers pass with it. Rules are asked in order, a machine's own before the network's, and
-//! the first that matches decides; what none matches is allowed. They are held at each machine's own port: `out` is what this
-//! machine begins, `in` what others begin with it, a rule without either is about both.
+//! A rule is about who begins a conversation; answers pass with it. Rules are asked in order, a machine's own before
+//! the network's, and the first that matches decides; what none matches is allowed. They are held at each machine's own
+//! port: `out` is what this machine begins, `in` what others begin with it, a rule without either is about both.
 //!
 //! ```text
 //! rule     = ("allow" | "deny") ["in" | "out"] ["any" | "tcp" | "udp" | "icmp"] [ports] ["from" end] ["to" end]

@@ -1,5 +1,5 @@
-//! A port of a machine that the outside may reach: `web:80`, `dns:53/udp`, `web:80 at 8080`; or of several machines that share
-//! what comes: `web-1+web-2:80 at 8080`.
+//! A port of a machine that the outside may reach: `web:80`, `dns:53/udp`, `web:80 at 8080`; or of several machines
+//! that share what comes: `web-1+web-2:80 at 8080`.
 
 use std::{fmt, num::NonZeroU16, str::FromStr};
 
@@ -28,8 +28,8 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// A port of a machine, and the port of the host that leads to it; or the same port of several machines, and the port of the host
-/// that leads to one of them, for each connection anew.
+/// A port of a machine, and the port of the host that leads to it; or the same port of several machines, and the port
+/// of the host that leads to one of them, for each connection anew.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]

@@ -106,8 +106,8 @@ pub struct MachineSpec {
     /// What it may say and hear; asked before the network's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acl: Vec<AclRule>,
-    /// Whether it may speak inside under other hardware and IPv4 addresses than its own, as network load balancing in guests does.
-    /// Outside of its environment it can't.
+    /// Whether it may speak inside under other hardware and IPv4 addresses than its own, as network load balancing in
+    /// guests does. Outside of its environment it can't.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_spoofing: bool,
     /// Limits beyond memory and processors.
@@ -231,11 +231,11 @@ pub enum IsolationMode {
     /// Each machine has one public address that maps to its private one, both ways.
     #[default]
     TwoWayNat,
-    /// Each machine has a second interface, on the lab network itself, with a hardware address of this instance and the public
-    /// address; the first one stays inside.
+    /// Each machine has a second interface, on the lab network itself, with a hardware address of this instance and the
+    /// public address; the first one stays inside.
     DualInterface,
-    /// Nothing stands between the machines and the lab network: they are there under their inside names and addresses, as every
-    /// other instance is, and collide with it. To show what isolation is for.
+    /// Nothing stands between the machines and the lab network: they are there under their inside names and addresses,
+    /// as every other instance is, and collide with it. To show what isolation is for.
     None,
 }
 

@@ -1,7 +1,7 @@
 //! The network inside an environment: its domain, and one subnet or several.
 //!
-//! In the file: `subnet: 192.168.23.0/24`, or `subnets: { front: 192.168.23.0/24, back: 192.168.24.0/24 }`, of which the first
-//! is that of machines that name none.
+//! In the file: `subnet: 192.168.23.0/24`, or `subnets: { front: 192.168.23.0/24, back: 192.168.24.0/24 }`, of which
+//! the first is that of machines that name none.
 
 use std::net::Ipv4Addr;
 
@@ -182,7 +182,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("default" = "192.168.23.0/24"))]
     subnet: Option<Ipv4Net>,
-    /// Instead of it, one to eight subnets by name, between which every host routes; machines that name none are in the first.
+    /// Instead of it, one to eight subnets by name, between which every host routes; machines that name none are in the
+    /// first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "std::collections::BTreeMap<SubnetName, String>")]
     subnets: Option<IndexMap<SubnetName, Ipv4Net>>,

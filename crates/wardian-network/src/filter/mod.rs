@@ -1,9 +1,9 @@
 //! The filter of a host: eBPF (`bpf/`) under its switches, carrying frames of virtual subnets between hosts.
 //!
-//! The program that takes frames from a switch sits on the host's end of the switch's uplink, the one that takes envelopes
-//! sits on the device towards the other hosts; both by TCX. Tables and links are pinned in a BPF file system, so that
-//! traffic goes on while no daemon runs, and the next daemon finds everything: it puts its own programs in the place of those that are
-//! there, atomically, and goes on with the same tables.
+//! The program that takes frames from a switch sits on the host's end of the switch's uplink, the one that takes
+//! envelopes sits on the device towards the other hosts; both by TCX. Tables and links are pinned in a BPF file system,
+//! so that traffic goes on while no daemon runs, and the next daemon finds everything: it puts its own programs in the
+//! place of those that are there, atomically, and goes on with the same tables.
 
 mod counters;
 mod known;
@@ -154,8 +154,8 @@ impl Side {
 }
 
 impl Filter {
-    /// Loads the programs, with the tables that are pinned in the BPF file system at `pins`, or new ones. It is mounted if there is
-    /// none yet. Devices are looked for in the network namespace of the calling thread, here and later.
+    /// Loads the programs, with the tables that are pinned in the BPF file system at `pins`, or new ones. It is mounted
+    /// if there is none yet. Devices are looked for in the network namespace of the calling thread, here and later.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -234,8 +234,8 @@ impl Filter {
         self.attach(Side::Leave, &uplink.device)
     }
 
-    /// Forgets a switch, and all devices that frames of its subnet are taken from; they may be gone already. Fine if there is
-    /// none.
+    /// Forgets a switch, and all devices that frames of its subnet are taken from; they may be gone already. Fine if
+    /// there is none.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -259,7 +259,8 @@ impl Filter {
         Ok(())
     }
 
-    /// Changes what the filter knows. Each change is one step for the frames that pass meanwhile, and can be made again.
+    /// Changes what the filter knows. Each change is one step for the frames that pass meanwhile, and can be made
+    /// again.
     ///
     /// # Errors
     /// When a table is full, or the kernel refuses.
@@ -310,8 +311,8 @@ impl Filter {
         gone.iter().try_for_each(|peer| self.remove::<_, u8>("peers", tables::peer_key(vsid, *peer)))
     }
 
-    /// Takes away all that a filter keeps at `pins`: programs, tables, and the file system they are in. Fine if there is
-    /// nothing.
+    /// Takes away all that a filter keeps at `pins`: programs, tables, and the file system they are in. Fine if there
+    /// is nothing.
     ///
     /// # Errors
     /// When the system refuses.
@@ -357,11 +358,12 @@ impl Filter {
         Ok(FilterCounters { carried, dropped })
     }
 
-    /// What the filter does with a frame at a device, without doing it; but it counts, and copies of broadcasts are sent.
+    /// What the filter does with a frame at a device, without doing it; but it counts, and copies of broadcasts are
+    /// sent.
     ///
     /// # Errors
-    /// When there is no such device, or the frame has less than the 60 bytes of the smallest Ethernet frame, or more than about
-    /// 3,500.
+    /// When there is no such device, or the frame has less than the 60 bytes of the smallest Ethernet frame, or more
+    /// than about 3,500.
     pub fn judge(&self, side: Side, device: &str, frame: &[u8]) -> Result<Verdict, FilterError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| FilterError::Judge { source };
         let program = self.bpf.program(side.name()).ok_or_else(|| failed(ProgramError::NotLoaded.into()))?;

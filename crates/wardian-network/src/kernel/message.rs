@@ -293,7 +293,8 @@ impl Netlink {
     }
 }
 
-/// Per-bridge netfilter calls are off, unless asked for; they would send frames through the rules of others a second time.
+/// Per-bridge netfilter calls are off, unless asked for; they would send frames through the rules of others a second
+/// time.
 fn bridge_settings(filter: bool) -> Vec<InfoBridge> {
     vec![
         InfoBridge::ForwardDelay(0),
@@ -319,10 +320,11 @@ pub(crate) enum Passing {
 
 /// Changes what a port passes.
 ///
-/// A parked port is one that nothing is flooded to, that no address is known behind, and whose frames come from nobody; and
-/// it is in a group to which the rules let the bridge itself say nothing. These settings hold whatever happens to link and carrier. A port's state (disabled, forwarding) would not: the kernel
-/// enables a port at each change of carrier, which it may notice late; and a link that is taken down and up again waits for
-/// the same notice, up to a second.
+/// A parked port is one that nothing is flooded to, that no address is known behind, and whose frames come from nobody;
+/// and it is in a group to which the rules let the bridge itself say nothing. These settings hold whatever happens to
+/// link and carrier. A port's state (disabled, forwarding) would not: the kernel enables a port at each change of
+/// carrier, which it may notice late; and a link that is taken down and up again waits for the same notice, up to a
+/// second.
 pub(crate) fn port_message(index: u32, passing: Passing) -> RouteNetlinkMessage {
     let on = passing == Passing::Frames;
     let mut settings = vec![

@@ -1,5 +1,5 @@
-//! The kernel's doors, each behind a few functions. Everything here blocks, and most of it concerns the network namespace
-//! of the calling thread; [`namespace::Namespace::run`] and its siblings choose that.
+//! The kernel's doors, each behind a few functions. Everything here blocks, and most of it concerns the network
+//! namespace of the calling thread; [`namespace::Namespace::run`] and its siblings choose that.
 
 pub(crate) mod forwarding;
 pub(crate) mod message;

@@ -89,7 +89,8 @@ impl Namespace {
     }
 }
 
-/// Makes a namespace, lets `prepare` work in it, and mounts it at `path`. What half a creation left there is used again.
+/// Makes a namespace, lets `prepare` work in it, and mounts it at `path`. What half a creation left there is used
+/// again.
 pub(crate) fn create(
     path: &Path,
     prepare: impl FnOnce() -> Result<(), NetworkError> + Send,

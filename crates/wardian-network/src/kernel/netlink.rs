@@ -1,4 +1,5 @@
-//! A blocking netlink socket: one request, one answer; dumps are asked again when the kernel says they were interrupted.
+//! A blocking netlink socket: one request, one answer; dumps are asked again when the kernel says they were
+//! interrupted.
 
 use std::io;
 
@@ -51,8 +52,8 @@ impl Netlink {
         self.receive(|_| {}).map(drop)
     }
 
-    /// Asks for several changes of what exists, with as few calls as possible. The kernel makes them in order, and goes on
-    /// after one that it refuses; the results are in the same order.
+    /// Asks for several changes of what exists, with as few calls as possible. The kernel makes them in order, and goes
+    /// on after one that it refuses; the results are in the same order.
     pub(crate) fn change_all(&mut self, messages: Vec<RouteNetlinkMessage>) -> Vec<io::Result<()>> {
         let mut results = Vec::with_capacity(messages.len());
         let mut messages = messages.into_iter().peekable();

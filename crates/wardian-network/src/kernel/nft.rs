@@ -1,5 +1,5 @@
-//! nftables: texts are given to `nft`, which loads each as one transaction. By the ruleset's generation one sees cheaply
-//! whether anybody changed anything since.
+//! nftables: texts are given to `nft`, which loads each as one transaction. By the ruleset's generation one sees
+//! cheaply whether anybody changed anything since.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -46,10 +46,11 @@ impl Loading {
     }
 }
 
-/// Loads `text` after deleting `tables` (family and name), in the namespace of the calling thread and as one transaction.
+/// Loads `text` after deleting `tables` (family and name), in the namespace of the calling thread and as one
+/// transaction.
 ///
-/// For when what is there can't be changed into what shall be: a chain or set of the same name and another type, which an
-/// older version or somebody else made. Counters begin anew.
+/// For when what is there can't be changed into what shall be: a chain or set of the same name and another type, which
+/// an older version or somebody else made. Counters begin anew.
 pub(crate) fn replace(whose: impl Into<String>, tables: &[&str], text: &str) -> Result<(), NetworkError> {
     // Made first, so that there is something to delete; `destroy` needs a newer kernel and nft than Debian 12 has.
     let delete: String = tables.iter().map(|t| format!("table {t}\ndelete table {t}\n")).collect();

@@ -1,8 +1,9 @@
 //! Taps: the host's end of a machine's interface.
 //!
-//! They are not persistent: a tap lives as long as somebody, in the end QEMU, holds its file. A machine that is gone, in
-//! whatever way, leaves no interface behind, and one interface can't have two machines. The price is that a tap is made a
-//! port of the bridge anew at every start, a matter of microseconds; the rules that pin it go by its name and wait for it.
+//! They are not persistent: a tap lives as long as somebody, in the end QEMU, holds its file. A machine that is gone,
+//! in whatever way, leaves no interface behind, and one interface can't have two machines. The price is that a tap is
+//! made a port of the bridge anew at every start, a matter of microseconds; the rules that pin it go by its name and
+//! wait for it.
 
 use std::{
     fs::File,

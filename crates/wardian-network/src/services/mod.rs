@@ -1,5 +1,5 @@
-//! The servers of an environment, in the daemon: DHCP and DNS, on sockets opened inside its namespace; and [`LabDns`], the
-//! one that tells the outside where machines are.
+//! The servers of an environment, in the daemon: DHCP and DNS, on sockets opened inside its namespace; and [`LabDns`],
+//! the one that tells the outside where machines are.
 //!
 //! They keep nothing: what they say is in the plan. A daemon that was killed starts them again, and no client notices.
 

@@ -177,8 +177,9 @@ impl Underlay {
         .await
     }
 
-    /// Connects the switch of an environment's part, and its way to the edge where that is on another host. Their outer ends are
-    /// taken up, now that the filter is there. Can be repeated at any time; says what had to be done at the links.
+    /// Connects the switch of an environment's part, and its way to the edge where that is on another host. Their outer
+    /// ends are taken up, now that the filter is there. Can be repeated at any time; says what had to be done at the
+    /// links.
     ///
     /// # Errors
     /// When there is no such device, or the kernel refuses.
@@ -381,8 +382,8 @@ impl State {
 /// that has it. In the namespace of the calling thread.
 ///
 /// # Errors
-/// [`UnderlayError::NoProvider`], [`UnderlayError::NotEthernet`], [`UnderlayError::InLab`] and [`UnderlayError::Narrow`], and
-/// what the kernel refuses.
+/// [`UnderlayError::NoProvider`], [`UnderlayError::NotEthernet`], [`UnderlayError::InLab`] and
+/// [`UnderlayError::Narrow`], and what the kernel refuses.
 pub async fn check_provider(provider: Ipv4Addr, mtu: u16, bridge: &str) -> Result<String, UnderlayError> {
     let look = move || links::device_of(provider);
     let device = run(&Namespace::current()?, "look for the provider address", look).await?;

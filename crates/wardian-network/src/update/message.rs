@@ -116,8 +116,8 @@ impl Update {
         }
         let key = || config.key_name.clone();
         let tsig = message.signature().map(|s| &s.data);
-        // The reasons why our signature was not taken come unsigned, all but the last (RFC 8945, section 5.3.2): somebody
-        // who forges them can do no more than who swallows the answer.
+        // The reasons why our signature was not taken come unsigned, all but the last (RFC 8945, section 5.3.2):
+        // somebody who forges them can do no more than who swallows the answer.
         match tsig.and_then(|t| t.error) {
             Some(TsigError::BadKey) => {
                 return Err(UpdateError::BadKey { server, key: key(), algorithm: config.algorithm.as_str() });

@@ -1,8 +1,8 @@
 //! Telling a name server elsewhere about aliases: dynamic updates (RFC 2136), signed (TSIG, RFC 8945).
 //!
 //! What to tell, and how that survives a crash, is decided in [`wardian_plan::alias`]. Everything here can be repeated:
-//! [`Updater::replace`] makes a record all there is of its name and type, [`Updater::remove`] takes away exactly what it is
-//! given. Updates go by TCP: they are not cut, and nobody else can answer from afar.
+//! [`Updater::replace`] makes a record all there is of its name and type, [`Updater::remove`] takes away exactly what
+//! it is given. Updates go by TCP: they are not cut, and nobody else can answer from afar.
 
 mod error;
 mod message;
@@ -167,8 +167,8 @@ impl Updater {
         self.tell(records.iter().map(Change::Replace)).await
     }
 
-    /// Takes each of `records` away. What is not there, or says something else by now, is left alone; so is what is in none
-    /// of the configured zones (any more), with a warning.
+    /// Takes each of `records` away. What is not there, or says something else by now, is left alone; so is what is in
+    /// none of the configured zones (any more), with a warning.
     ///
     /// # Errors
     /// As [`Self::replace`].

@@ -479,8 +479,8 @@ pub fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Environment `n` of two machines, `app` (web-server) and `db` (db-server). Inside it is the same for every `n`; outside are
-/// 10.86.0.(2n) and 10.86.0.(2n + 1).
+/// Environment `n` of two machines, `app` (web-server) and `db` (db-server). Inside it is the same for every `n`;
+/// outside are 10.86.0.(2n) and 10.86.0.(2n + 1).
 pub fn store(n: u8, fence: &str) -> EnvironmentRecord {
     let edge = MacAddress::local(0x8000_0000 + u32::from(n));
     let identity = |k: u8, hostname: &str| {

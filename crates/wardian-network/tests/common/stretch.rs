@@ -1,5 +1,5 @@
-//! Environments that lie on several hosts of a cluster, each part as the daemon there makes it, with computers that ask for
-//! their addresses.
+//! Environments that lie on several hosts of a cluster, each part as the daemon there makes it, with computers that ask
+//! for their addresses.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
@@ -35,8 +35,8 @@ pub struct Stretched {
     runtime: tokio::runtime::Runtime,
 }
 
-/// Where the three machines of environment `n` are: web, db and cache, the home being web's host. Inside it is the same for every
-/// `n`; outside they are 10.86.N.1 and up.
+/// Where the three machines of environment `n` are: web, db and cache, the home being web's host. Inside it is the same
+/// for every `n`; outside they are 10.86.N.1 and up.
 pub fn shop(n: u8, fence: &str, hosts: [&str; 3]) -> EnvironmentRecord {
     let edge = MacAddress::local(0x8000_0000 + u32::from(n));
     let machines = [("web", 1), ("db", 2), ("cache", 3)];

@@ -1,5 +1,5 @@
-//! Frames that are kept, and tried by every run: one file for each device, one frame a line, in hexadecimal, after what it
-//! is called.
+//! Frames that are kept, and tried by every run: one file for each device, one frame a line, in hexadecimal, after what
+//! it is called.
 
 use std::{fs, io::Write, path::PathBuf};
 

@@ -1,8 +1,8 @@
 //! The filter against whatever bytes come: it does exactly what a second reading of the rules, in Rust, says, in every
 //! encapsulation and both directions. Frames are right ones that were changed, and any bytes at all.
 //!
-//! `PROPTEST_CASES` says how many are tried; with `WARDIAN_FUZZ_SECONDS`, as many as that time allows. One that is treated
-//! wrongly is kept in `tests/corpus/filter`.
+//! `PROPTEST_CASES` says how many are tried; with `WARDIAN_FUZZ_SECONDS`, as many as that time allows. One that is
+//! treated wrongly is kept in `tests/corpus/filter`.
 #![allow(missing_docs)]
 
 #[path = "../common/mod.rs"]
@@ -32,9 +32,9 @@ const SHORTEST: usize = 60;
 const LONGEST: usize = 3_500;
 const DEVICES: [&str; 5] = ["eth0", "w5001", "w6001", "w7001", "w7003"];
 
-/// What the host under test, the second one, knows: a subnet for each encapsulation, with a machine on each host. Where there
-/// are envelopes, each machine has two addresses. Where addresses are rewritten there are two tenants, one of them with two
-/// subnets and two machines on each host.
+/// What the host under test, the second one, knows: a subnet for each encapsulation, with a machine on each host. Where
+/// there are envelopes, each machine has two addresses. Where addresses are rewritten there are two tenants, one of
+/// them with two subnets and two machines on each host.
 struct World {
     fabric: Fabric,
     rules: Rules,

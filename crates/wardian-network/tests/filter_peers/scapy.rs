@@ -1,5 +1,5 @@
-//! Beside scapy: envelopes that it builds field by field are taken or dropped as the standards have it, and all fields of
-//! those that the filter sends are what it reads there.
+//! Beside scapy: envelopes that it builds field by field are taken or dropped as the standards have it, and all fields
+//! of those that the filter sends are what it reads there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

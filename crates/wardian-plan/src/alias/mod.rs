@@ -1,8 +1,8 @@
 //! Aliases: the DNS names by which the outside finds the machines of each instance.
 //!
-//! A machine has two. `MACHINE.ENVIRONMENT.ZONE` is for people and stays the same when an environment is removed and made
-//! again. `m-….ZONE` is opaque and belongs to one life of one machine: who holds it never reaches another. Both lead to the
-//! public address, and the public address leads back to the first.
+//! A machine has two. `MACHINE.ENVIRONMENT.ZONE` is for people and stays the same when an environment is removed and
+//! made again. `m-….ZONE` is opaque and belongs to one life of one machine: who holds it never reaches another. Both
+//! lead to the public address, and the public address leads back to the first.
 //!
 //! Nothing here knows how names are served; that is the room of the network crate. [`plan_updates`] tells what a name
 //! server that remembers has to be told.

@@ -1,8 +1,8 @@
 //! What a name server elsewhere has to be told, when what it was told before may have been cut short.
 //!
-//! Such a server remembers, and whoever tells it may be killed at any instant. So what is about to be told is written down
-//! first, one [`Published`] for each environment, and written again when the server has acknowledged it. What was written
-//! down for an environment outlives it, until the server has forgotten it too.
+//! Such a server remembers, and whoever tells it may be killed at any instant. So what is about to be told is written
+//! down first, one [`Published`] for each environment, and written again when the server has acknowledged it. What was
+//! written down for an environment outlives it, until the server has forgotten it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,8 +60,8 @@ impl Updates {
 
 /// What is to be told so that of all that was ever published `desired` is left.
 ///
-/// Both are of all environments together, living and gone: a name or an address that one gave up may be another's by now,
-/// and is then not removed but replaced.
+/// Both are of all environments together, living and gone: a name or an address that one gave up may be another's by
+/// now, and is then not removed but replaced.
 pub fn plan_updates<'a>(
     desired: &BTreeSet<AliasRecord>,
     published: impl IntoIterator<Item = &'a Published>,

@@ -14,8 +14,8 @@ use super::{Encapsulation, HostPolicy, Lookup, Rewrite, Switch};
 pub struct Subnet {
     /// Its id.
     pub vsid: Vsid,
-    /// Which subnets it may be routed to: those of the same number. Each host routes between them by itself, so that a host
-    /// with a switch of one has a switch of all.
+    /// Which subnets it may be routed to: those of the same number. Each host routes between them by itself, so that a
+    /// host with a switch of one has a switch of all.
     pub domain: u32,
     /// How its frames travel.
     pub encapsulation: Encapsulation,

@@ -1,10 +1,10 @@
 //! Virtual subnets that span hosts: what the filter of one host shall know, and what to change when that changes.
 //!
-//! Inside there are customer addresses and the machines' own MACs, the same in every clone; between hosts there are provider
-//! addresses and VSIDs. A [`HostPolicy`] says which belongs to which, for every subnet that a host has a switch of. It is
-//! compiled from where all machines are ([`compile`]), the same on every host but for which one is *here*; the filter
-//! gets the [`difference`] only. [`compile`] says what that means; a daemon keeps a [`Policy`], which comes to the same record by
-//! record, without looking at the others, and is held against it by tests.
+//! Inside there are customer addresses and the machines' own MACs, the same in every clone; between hosts there are
+//! provider addresses and VSIDs. A [`HostPolicy`] says which belongs to which, for every subnet that a host has a
+//! switch of. It is compiled from where all machines are ([`compile`]), the same on every host but for which one is
+//! *here*; the filter gets the [`difference`] only. [`compile`] says what that means; a daemon keeps a [`Policy`],
+//! which comes to the same record by record, without looking at the others, and is held against it by tests.
 
 mod compile;
 mod difference;

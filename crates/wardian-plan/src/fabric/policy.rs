@@ -1,5 +1,5 @@
-//! What one host's filter shall know, kept while records change one by one: what a change leads to is found from what that
-//! record was before, and not by compiling everything anew. It comes to the same ([`compile`](super::compile),
+//! What one host's filter shall know, kept while records change one by one: what a change leads to is found from what
+//! that record was before, and not by compiling everything anew. It comes to the same ([`compile`](super::compile),
 //! [`difference`]).
 //!
 //! Seats are kept with whose they are. Where two records claim one address, the later one in the order of a listing has
@@ -145,7 +145,8 @@ impl Policy {
         self.replace(Source::Environment(name.clone()), &self.parts_of(&before), &[])
     }
 
-    /// A host is as this record says now; what that changes. Everybody may be on it, so all is compiled where it has moved.
+    /// A host is as this record says now; what that changes. Everybody may be on it, so all is compiled where it has
+    /// moved.
     #[must_use]
     pub fn host(&mut self, record: &HostRecord) -> Vec<Change> {
         let place = Place::of(record);
@@ -222,8 +223,8 @@ impl Policy {
         difference(&was, &self.view(&touched))
     }
 
-    /// What may be another: what seats of these parts say; the peers of all subnets of their domains; and all of a domain that
-    /// comes to this host, or goes.
+    /// What may be another: what seats of these parts say; the peers of all subnets of their domains; and all of a
+    /// domain that comes to this host, or goes.
     fn touched(&self, before: &[Part], now: &[Part]) -> BTreeMap<Vsid, Touched> {
         let mut touched: BTreeMap<Vsid, Touched> = BTreeMap::new();
         for part in before.iter().chain(now) {

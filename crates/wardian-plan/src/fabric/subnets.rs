@@ -1,8 +1,8 @@
 //! The virtual subnets of a cluster: those of each environment which lies on several hosts, or reaches to some, and the
 //! lab network, which every host has a switch of, its lab bridge.
 //!
-//! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an environment shows its
-//! inside: that stays on its own host, for two of a kind would collide on every one.
+//! On the lab network are the hosts, and whoever of an environment may be seen there at all. Without isolation an
+//! environment shows its inside: that stays on its own host, for two of a kind would collide on every one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,8 +103,8 @@ impl Extent {
         })
     }
 
-    /// Its own subnets, where it lies on several hosts or reaches to some, in the cluster's encapsulation where it has none
-    /// of its own.
+    /// Its own subnets, where it lies on several hosts or reaches to some, in the cluster's encapsulation where it has
+    /// none of its own.
     pub(super) fn inside(
         &self,
         default: Encapsulation,

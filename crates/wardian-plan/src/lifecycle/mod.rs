@@ -67,8 +67,8 @@ pub enum NetworkView {
 pub struct MachineView<'a> {
     /// Its record.
     pub record: &'a MachineRecord,
-    /// Whether it is on this host. What is done with another is another host's business; it is looked at, for who starts
-    /// after it, and for how far the whole is.
+    /// Whether it is on this host. What is done with another is another host's business; it is looked at, for who
+    /// starts after it, and for how far the whole is.
     pub here: bool,
     /// Whether its process runs: of one that is elsewhere, whether its record says so.
     pub alive: bool,

@@ -1,21 +1,22 @@
 //! What machines may say and hear, held at each machine's own ports: `table bridge wardian_acl`, beside the pins.
 //!
-//! A rule is about who begins a conversation, so it must be known who did. The kernel's connection tracking can't be asked: not every
-//! kernel tracks what a switch hands on, and what br_netfilter shows it is one table for a namespace in which packets of one conversation
-//! pass up to three ports, some of them with one half only (what a gateway without an edge sends on, what a machine forwards for others).
-//! So each machine has a memory of its own, in sets of the rules: who began (`out_`, `in_`), which pings were asked (`pinged_`).
+//! A rule is about who begins a conversation, so it must be known who did. The kernel's connection tracking can't be
+//! asked: not every kernel tracks what a switch hands on, and what br_netfilter shows it is one table for a namespace
+//! in which packets of one conversation pass up to three ports, some of them with one half only (what a gateway without
+//! an edge sends on, what a machine forwards for others). So each machine has a memory of its own, in sets of the
+//! rules: who began (`out_`, `in_`), which pings were asked (`pinged_`).
 //!
-//! * *The memory holds no verdict.* Every packet is judged by the rules that are there now: a beginning and what follows it as it stands,
-//!   an answer as that what it answers, mirrored. So the text may be replaced under traffic: what is still allowed loses nothing, what no
-//!   longer is stops with the next packet, and the sets stay.
-//! * *Nothing has to be remembered for TCP to go on.* A segment of a connection that began before there were rules, or in another instance
-//!   that this one is a clone of, is an answer if it comes from a lower port to one of those that clients get (32768 and up). Only a SYN
-//!   begins anything at the other end, and a SYN is always a beginning.
+//! * *The memory holds no verdict.* Every packet is judged by the rules that are there now: a beginning and what
+//!   follows it as it stands, an answer as that what it answers, mirrored. So the text may be replaced under traffic:
+//!   what is still allowed loses nothing, what no longer is stops with the next packet, and the sets stay.
+//! * *Nothing has to be remembered for TCP to go on.* A segment of a connection that began before there were rules, or
+//!   in another instance that this one is a clone of, is an answer if it comes from a lower port to one of those that
+//!   clients get (32768 and up). Only a SYN begins anything at the other end, and a SYN is always a beginning.
 //! * *An ICMP error passes with what it is about*, if that passed lately (`said_`); else it is ICMP as any other.
 //! * *Pieces of a packet pass with the first one* (`pieces_`), which alone has ports.
-//! * The gateway's DHCP always passes, and so do the daemon's own probes, which carry a mark that no machine can give a packet; with
-//!   it they are found again when they are answered (`probed_`). What a machine begins with the gateway itself is the business of rules that
-//!   name the gateway only.
+//! * The gateway's DHCP always passes, and so do the daemon's own probes, which carry a mark that no machine can give a
+//!   packet; with it they are found again when they are answered (`probed_`). What a machine begins with the gateway
+//!   itself is the business of rules that name the gateway only.
 //!
 //! Where there are no rules there is no table. A machine that no rule is about has no chains.
 

@@ -1,8 +1,8 @@
-//! The rules of a part whose edge is on another host: the gateway answers here as everywhere, and what its machines send outwards
-//! it sends on to the gateway that has the edge. The fence is there, and only there.
+//! The rules of a part whose edge is on another host: the gateway answers here as everywhere, and what its machines
+//! send outwards it sends on to the gateway that has the edge. The fence is there, and only there.
 //!
-//! Nothing comes back by this way but what the packet filter itself says of a packet that is too large to be carried: the other
-//! gateway sends answers to the machine itself. So no connection is known here, and none is asked about.
+//! Nothing comes back by this way but what the packet filter itself says of a packet that is too large to be carried:
+//! the other gateway sends answers to the machine itself. So no connection is known here, and none is asked about.
 
 use wardian_model::environment::EnvironmentRecord;
 

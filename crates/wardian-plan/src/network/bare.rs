@@ -1,7 +1,8 @@
-//! The rules without isolation: the edge is a port of the switch, and nothing stands between the machines and the lab network.
+//! The rules without isolation: the edge is a port of the switch, and nothing stands between the machines and the lab
+//! network.
 //!
-//! Each machine can still be nobody but itself, and the gateway forwards nothing. So another environment has nothing to fear but the
-//! like of it: one without isolation, too.
+//! Each machine can still be nobody but itself, and the gateway forwards nothing. So another environment has nothing to
+//! fear but the like of it: one without isolation, too.
 
 use wardian_model::environment::EnvironmentRecord;
 

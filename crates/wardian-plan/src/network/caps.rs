@@ -1,8 +1,8 @@
 //! How much machines may say and hear: `table bridge wardian_caps`.
 //!
-//! A bucket of tokens per machine and way, for all of its taps: its successor's tap during a hand-over, and its second interface, draw from
-//! the same one. What exceeds it is dropped, as a narrow link with a short queue would; TCP finds the rate by itself. After the access
-//! lists, so what is denied costs nothing on its way out.
+//! A bucket of tokens per machine and way, for all of its taps: its successor's tap during a hand-over, and its second
+//! interface, draw from the same one. What exceeds it is dropped, as a narrow link with a short queue would; TCP finds
+//! the rate by itself. After the access lists, so what is denied costs nothing on its way out.
 
 use wardian_model::{bandwidth::Bandwidth, environment::EnvironmentRecord};
 
@@ -14,7 +14,8 @@ use super::{
 /// In bytes: the largest packet there is, which crosses whole when its sender leaves it to the network card to cut it.
 const LEAST_BURST: u64 = 65_536;
 
-/// The table, where any of the machines here has a cap. It can't change while an environment lives, so nothing ever removes it.
+/// The table, where any of the machines here has a cap. It can't change while an environment lives, so nothing ever
+/// removes it.
 pub(super) fn table<'a>(record: &EnvironmentRecord, taps: impl Iterator<Item = &'a TapPlan> + Clone) -> Option<String> {
     let mut parts: Vec<(String, String)> = Vec::new();
     let (mut outward, mut inward) = (Vec::new(), Vec::new());

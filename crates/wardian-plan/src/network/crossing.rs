@@ -4,22 +4,24 @@
 //! * The fence is asked for every packet, not only for the first of a connection: when it closes, connections that it
 //!   no longer allows stop at once. Which side opened a connection is what conntrack calls its direction. An ICMP error
 //!   counts as a packet of the connection it is about, so it passes exactly when that connection may.
-//! * A TCP segment of a connection that conntrack doesn't know (a clone inherited it, or it was forgotten) is never taken
-//!   for a new one; its sender is told by a reset. `wardian-network` sets `nf_conntrack_tcp_loose` to 0 for this: without,
-//!   conntrack would pick the connection up in its middle. Nothing of the kind leaves a sealed environment.
-//! * Where machines have no addresses of their own, they share one: it leads inside at exposed ports only, by the number that
-//!   the port has at the host. Where several machines share such a port, each new connection goes to one of them (`balance`).
-//! * Where a machine is the gateway of the others, what they send outwards is sent to it instead, before anything else sees it:
-//!   connection tracking too, which never sees the answers. Their own router stays this gateway, so nobody inside is told.
-//! * A domain controller has no outside: it is in none of the maps, and what comes from it or is meant for it is dropped
-//!   before anything else is asked, and counted as the fence's.
+//! * A TCP segment of a connection that conntrack doesn't know (a clone inherited it, or it was forgotten) is never
+//!   taken for a new one; its sender is told by a reset. `wardian-network` sets `nf_conntrack_tcp_loose` to 0 for this:
+//!   without, conntrack would pick the connection up in its middle. Nothing of the kind leaves a sealed environment.
+//! * Where machines have no addresses of their own, they share one: it leads inside at exposed ports only, by the
+//!   number that the port has at the host. Where several machines share such a port, each new connection goes to one of
+//!   them (`balance`).
+//! * Where a machine is the gateway of the others, what they send outwards is sent to it instead, before anything else
+//!   sees it: connection tracking too, which never sees the answers. Their own router stays this gateway, so nobody
+//!   inside is told.
+//! * A domain controller has no outside: it is in none of the maps, and what comes from it or is meant for it is
+//!   dropped before anything else is asked, and counted as the fence's.
 //! * Nothing leaves with an address that isn't public, whatever the rules above may have missed.
 //! * Somebody outside may have an address that is also one inside (the host's own network may be 192.168.23.0/24 too).
 //!   Such a packet comes in with the gateway as its source, and its answers carry a mark that a routing rule sends to
 //!   the edge; without it they would be looked for inside.
 //!
-//! * Between the environment's own subnets, and with environments it is joined with, everything passes, whatever the fence: no
-//!   more is known of it than of what a switch hands on (`inside`).
+//! * Between the environment's own subnets, and with environments it is joined with, everything passes, whatever the
+//!   fence: no more is known of it than of what a switch hands on (`inside`).
 //!
 //! Whatever is dropped is counted under its reason.
 
@@ -38,13 +40,14 @@ use super::{
     text::{Table, rules},
 };
 
-/// Answers a segment of an unknown connection; more than this many in a second are dropped. A reset is no reason for one.
+/// Answers a segment of an unknown connection; more than this many in a second are dropped. A reset is no reason for
+/// one.
 pub(super) const UNKNOWN: &str =
     "meta l4proto tcp ct state invalid tcp flags & rst == 0x0 limit rate 200/second burst 400 packets counter name";
 
-/// About a connection from outside to an exposed port: a packet of it, in either direction, or an error about it. An error has
-/// no ports of its own, so the connection's are looked at: those of its answers, which are the inside ones. (Without naming
-/// protocols first, nft doesn't know what a connection's ports are.)
+/// About a connection from outside to an exposed port: a packet of it, in either direction, or an error about it. An
+/// error has no ports of its own, so the connection's are looked at: those of its answers, which are the inside ones.
+/// (Without naming protocols first, nft doesn't know what a connection's ports are.)
 pub(super) const EXPOSED: &str = "meta l4proto { tcp, udp, icmp } \
      ct reply ip saddr . ct reply protocol . ct reply proto-src @exposed";
 
@@ -125,7 +128,8 @@ fn detour(table: Table, record: &EnvironmentRecord) -> Table {
     table.chain("detour", "filter hook prerouting priority raw; policy accept", &rules)
 }
 
-/// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this way.
+/// Addresses are exchanged; hairpins are seen as coming from the asker's public address, so that answers come back this
+/// way.
 fn translation(table: Table, record: &EnvironmentRecord) -> Table {
     let (switches, known) = (inside::switches(record), inside::known(record));
     let both = format!("iifname {}", inside::edge_and_switches(record));
@@ -196,7 +200,8 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
             rules.push(format!("{inward} ct direction original ct status dnat {EXPOSED} accept"));
         }
     }
-    // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong here.
+    // A machine that calls a public address of its own environment stays inside; what was not translated doesn't belong
+    // here.
     let hairpin = format!("iifname {switches} oifname {switches} ct direction original ct status dnat");
     rules.extend(balance::farewell(record, &hairpin));
     rules.push(format!("iifname {switches} oifname {switches} ct status dnat accept"));
@@ -206,7 +211,8 @@ fn forward(table: Table, record: &EnvironmentRecord) -> Table {
     table.chain("forward", "filter hook forward priority filter; policy drop", &rules)
 }
 
-/// What a gateway hears after what `first` says of it: DHCP, DNS and pings of its machines, and answers. Needs the set `private`.
+/// What a gateway hears after what `first` says of it: DHCP, DNS and pings of its machines, and answers. Needs the set
+/// `private`.
 pub(super) fn heard(table: Table, record: &EnvironmentRecord, first: &[String]) -> Table {
     let (switches, gateways) = (inside::switches(record), inside::gateways(record));
     let mut rules = first.to_vec();
@@ -252,8 +258,8 @@ fn gateway(table: Table, record: &EnvironmentRecord) -> Table {
     heard(table, record, &first).chain("output", "filter hook output priority filter; policy accept", &errors)
 }
 
-/// After translation, nothing but public addresses may leave; and nothing at all, not even the gateway's own words, when
-/// sealed.
+/// After translation, nothing but public addresses may leave; and nothing at all, not even the gateway's own words,
+/// when sealed.
 fn last_guard(table: Table, fence: Fence) -> Table {
     let mut rules = Vec::new();
     if fence == Fence::Sealed {

@@ -1,12 +1,14 @@
 //! The host's rules, in the daemon's namespace: the ports that lead inside, and the way out.
 //!
-//! The host's own addresses lead to exposed ports from everywhere: from other computers, from the host itself (127.0.0.1
-//! included) and from machines. Where several machines share a port, each new connection goes to one of them (`balance`). Everything else that other networks send towards the lab network is dropped.
+//! The host's own addresses lead to exposed ports from everywhere: from other computers, from the host itself
+//! (127.0.0.1 included) and from machines. Where several machines share a port, each new connection goes to one of them
+//! (`balance`). Everything else that other networks send towards the lab network is dropped.
 //!
 //! 127.0.0.1 needs `route_localnet` on the bridge, so that a packet of the loopback network may leave by it after
-//! translation. What that would allow besides, packets from the lab network to services on the loopback addresses, `guard`
-//! drops before anything else sees them; and the gateway of an environment, an ordinary kernel without that setting, never
-//! forwards such a packet in the first place. `wardian-network` loads this table before it sets `route_localnet`.
+//! translation. What that would allow besides, packets from the lab network to services on the loopback addresses,
+//! `guard` drops before anything else sees them; and the gateway of an environment, an ordinary kernel without that
+//! setting, never forwards such a packet in the first place. `wardian-network` loads this table before it sets
+//! `route_localnet`.
 
 use std::collections::BTreeMap;
 

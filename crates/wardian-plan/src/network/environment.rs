@@ -16,8 +16,8 @@ use super::{
 use crate::passage::spans_hosts;
 use ipnet::Ipv4Net;
 
-/// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges up
-/// from 0x8000_0000; this is the last number before those.
+/// The gateway's hardware address, in every environment on every host. Allocation counts machines up from 0 and edges
+/// up from 0x8000_0000; this is the last number before those.
 pub const GATEWAY_MAC: MacAddress = MacAddress::GATEWAY;
 
 /// The switch's name: the same in every environment, for each has a namespace of its own.
@@ -41,8 +41,8 @@ pub(super) const LEASE: u32 = 86_400;
 /// The user a machine's QEMU runs as.
 ///
 /// 1,900,000,000 and up is outside of what anybody else hands out: system and login users (below 65536), systemd's
-/// dynamic users (61184 to 65519), sub-uids (from 100,000, usually to some 600 million), and systemd's containers (up to
-/// 0x6FFFFFFF = 1,879,048,191); and it stays below 2³¹, where some programs see negative numbers.
+/// dynamic users (61184 to 65519), sub-uids (from 100,000, usually to some 600 million), and systemd's containers (up
+/// to 0x6FFFFFFF = 1,879,048,191); and it stays below 2³¹, where some programs see negative numbers.
 #[must_use]
 pub const fn machine_uid(slot: u16) -> u32 {
     1_900_000_000 + slot as u32
@@ -54,8 +54,8 @@ pub fn environment(record: &EnvironmentRecord, lab: &LabConfig) -> NetworkPlan {
     part(record, lab, record.host.as_ref())
 }
 
-/// The network of the part that an environment has on a host. The edge is on one of them, and with it the gateway; the others
-/// find both through the overlay. On a host where it has a passage alone, that is what is left without machines.
+/// The network of the part that an environment has on a host. The edge is on one of them, and with it the gateway; the
+/// others find both through the overlay. On a host where it has a passage alone, that is what is left without machines.
 #[must_use]
 pub fn part(record: &EnvironmentRecord, lab: &LabConfig, host: Option<&HostName>) -> NetworkPlan {
     let home = record.host.as_ref() == host;
@@ -225,8 +225,8 @@ impl Place<'_> {
     }
 }
 
-/// Who of an environment is seen on the lab network, by address and hardware address: the edge with all its addresses, or
-/// each machine itself. Nobody of one that is not isolated: it shows its inside.
+/// Who of an environment is seen on the lab network, by address and hardware address: the edge with all its addresses,
+/// or each machine itself. Nobody of one that is not isolated: it shows its inside.
 #[must_use]
 pub fn on_lab(record: &EnvironmentRecord) -> Vec<(Ipv4Addr, MacAddress)> {
     if !record.spec.is_isolated() {

@@ -1,8 +1,8 @@
-//! What rules and links call the inside: the switches of an environment's subnets, their addresses and gateways, and the links to
-//! environments it is joined with.
+//! What rules and links call the inside: the switches of an environment's subnets, their addresses and gateways, and
+//! the links to environments it is joined with.
 //!
-//! The first subnet's have the names that they had when there was one, and rules about one name it without braces: so the rules of
-//! an environment with one subnet are what they always were.
+//! The first subnet's have the names that they had when there was one, and rules about one name it without braces: so
+//! the rules of an environment with one subnet are what they always were.
 
 use std::{fmt::Display, net::Ipv4Addr};
 
@@ -113,9 +113,9 @@ pub(super) fn known(record: &EnvironmentRecord) -> String {
     any(own.chain(record.joined.iter().flat_map(|joined| joined.subnets.iter().copied())))
 }
 
-/// Rules that must see packets between the subnets, and to and from joined environments, before connection tracking does. A clone
-/// goes on with connections between its machines, of which its own namespace knows nothing: what is routed inside is no more looked
-/// at than what is switched.
+/// Rules that must see packets between the subnets, and to and from joined environments, before connection tracking
+/// does. A clone goes on with connections between its machines, of which its own namespace knows nothing: what is
+/// routed inside is no more looked at than what is switched.
 pub(super) fn untracked(record: &EnvironmentRecord) -> Vec<String> {
     let (several, switches) = (record.spec.network.subnets.are_several(), switches(record));
     let own = several.then(|| format!("iifname {switches} ip daddr @private notrack"));

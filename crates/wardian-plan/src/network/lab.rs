@@ -16,7 +16,8 @@ pub struct LabConfig {
     pub bridge: String,
     /// The prefix public addresses come from; 10.86.0.0/16 by default.
     pub prefix: Ipv4Net,
-    /// In bytes; 1500 by default, and less where frames travel between hosts in envelopes. Environments inside have the same.
+    /// In bytes; 1500 by default, and less where frames travel between hosts in envelopes. Environments inside have the
+    /// same.
     pub mtu: u16,
     /// The host's own address, where several hosts are on one lab network; the last one of the prefix elsewhere.
     pub host: Option<Ipv4Addr>,

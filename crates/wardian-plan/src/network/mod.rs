@@ -12,8 +12,8 @@
 //! * `acl`: what machines may say and hear, at their own ports;
 //! * `bare`: what it is without isolation; `away`: what it is on a host where only a part of an environment is.
 //!
-//! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names no
-//! table of anybody else's.
+//! Each text is one transaction that replaces the rules of a table of ours, leaves its counters as they are, and names
+//! no table of anybody else's.
 
 mod acl;
 mod away;
@@ -150,7 +150,8 @@ pub struct JoinPlan {
 pub struct BridgePlan {
     /// Its name.
     pub name: String,
-    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new ARP.
+    /// The gateway's hardware address: the same in every environment and on every host, so that moving needs no new
+    /// ARP.
     pub mac: MacAddress,
     /// The gateway's address, with the subnet's length.
     pub address: Ipv4Net,
@@ -177,8 +178,9 @@ pub struct SecondPlan {
 
 /// The host's end of a machine's interface, in the environment's namespace.
 ///
-/// There are two names for it: while a machine is handed over to its successor, each of the two processes has a tap, and
-/// one of them passes frames. Afterwards the successor's stays, whatever its name; neither is "the" name of a machine.
+/// There are two names for it: while a machine is handed over to its successor, each of the two processes has a tap,
+/// and one of them passes frames. Afterwards the successor's stays, whatever its name; neither is "the" name of a
+/// machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TapPlan {
     /// The name that a machine's first process gets.
@@ -212,8 +214,8 @@ pub struct EdgePlan {
     pub port_of: Option<String>,
     /// The inner end's hardware address: the only one the lab network ever sees of this environment.
     pub mac: MacAddress,
-    /// The public addresses: one per machine that has an outside of its own, or the one that all share; none where machines have
-    /// them on interfaces of their own.
+    /// The public addresses: one per machine that has an outside of its own, or the one that all share; none where
+    /// machines have them on interfaces of their own.
     pub addresses: Vec<Ipv4Addr>,
     /// The lab network, for the on-link route.
     pub lab: Ipv4Net,
@@ -225,8 +227,8 @@ pub struct EdgePlan {
     pub outward_mark: u32,
 }
 
-/// A pair of virtual interfaces: one a port of the switch, one in the daemon's namespace, where the packet filter takes it
-/// to the other hosts.
+/// A pair of virtual interfaces: one a port of the switch, one in the daemon's namespace, where the packet filter takes
+/// it to the other hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UplinkPlan {
     /// The end in the daemon's namespace.
@@ -247,8 +249,9 @@ pub struct UplinkPlan {
     pub transit: Option<TransitPlan>,
 }
 
-/// A second pair beside an uplink: what a gateway without an edge sends to the one that has it. The filter takes it to that
-/// one's switch, where it arrives as if a machine had sent it to the gateway; answers go to the machine without a detour.
+/// A second pair beside an uplink: what a gateway without an edge sends to the one that has it. The filter takes it to
+/// that one's switch, where it arrives as if a machine had sent it to the gateway; answers go to the machine without a
+/// detour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TransitPlan {
     /// The end in the daemon's namespace.
@@ -317,8 +320,8 @@ pub struct DhcpPlan {
     /// The default route's next hop (option 3): the way out. Of two interfaces only one has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<Ipv4Addr>,
-    /// The name server (option 6): the domain controller, or the gateway where there is none. Without one there is no search domain either:
-    /// of two interfaces only one has them.
+    /// The name server (option 6): the domain controller, or the gateway where there is none. Without one there is no
+    /// search domain either: of two interfaces only one has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_server: Option<Ipv4Addr>,
     /// The subnet.

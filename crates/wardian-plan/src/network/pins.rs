@@ -3,11 +3,11 @@
 //! Every frame a tap sends must carry its machine's hardware address and its machine's IPv4 address, in the frame, in
 //! ARP and in IPv4. This includes the gateway's: nobody can take its place. IPv6 waits until environments have it.
 //!
-//! A machine that is the gateway of the others brings them what the outside said, so its packets may come from any address
-//! that is not one of the subnet; as another machine, or as the gateway, it can't speak either.
+//! A machine that is the gateway of the others brings them what the outside said, so its packets may come from any
+//! address that is not one of the subnet; as another machine, or as the gateway, it can't speak either.
 //!
-//! A machine that may spoof is anybody but the gateway to the other machines of the switch, and itself only to the gateway: what it forges
-//! gets no further.
+//! A machine that may spoof is anybody but the gateway to the other machines of the switch, and itself only to the
+//! gateway: what it forges gets no further.
 //!
 //! Both names a machine's tap can have are pinned; which of two taps passes frames is a setting of the switch's ports.
 
@@ -28,8 +28,8 @@ use super::{
 /// the bridge gives to every port. So it is stopped here.
 pub const PARKED_GROUP: u32 = 0x5744;
 
-/// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with ports by which
-/// anything is let in.
+/// `table bridge wardian`, with the machine that is the gateway of the others and the subnet it is in, and with ports
+/// by which anything is let in.
 pub(super) fn table<P: AsRef<str>>(
     taps: &[TapPlan],
     gateways: &str,
@@ -42,9 +42,10 @@ pub(super) fn table<P: AsRef<str>>(
 
 /// The same with second interfaces, whose switch has the edge as a port.
 ///
-/// The kernel's connection tracking is not everywhere to be had for frames a switch hands on, so the fence is an inet table that sees
-/// these packets on their way (`second`). Between the two stand marks: here frames are marked by where they come from, there by where
-/// they may go, and here again only such pass. A host that does not ask the inet table at all (br_netfilter is not loaded) passes nothing.
+/// The kernel's connection tracking is not everywhere to be had for frames a switch hands on, so the fence is an inet
+/// table that sees these packets on their way (`second`). Between the two stand marks: here frames are marked by where
+/// they come from, there by where they may go, and here again only such pass. A host that does not ask the inet table
+/// at all (br_netfilter is not loaded) passes nothing.
 pub(super) fn table_with_second(taps: &[TapPlan], gateways: &str, second: &SecondPlan, fence: Fence) -> String {
     let port = "\"edge\"";
     let (arp_in, arp_out) = match fence {
@@ -101,7 +102,8 @@ struct Rules<'a> {
     second: Option<(&'a SecondPlan, Vec<String>, Vec<String>)>,
 }
 
-/// What a machine that may speak under other addresses still can't: be the gateway, or a DHCP server. The rest goes on as for all.
+/// What a machine that may speak under other addresses still can't: be the gateway, or a DHCP server. The rest goes on
+/// as for all.
 fn spoofed(gateways: &str) -> Vec<String> {
     Vec::from(rules![
         format!("ether saddr {GATEWAY_MAC} counter name forged_mac drop"),
@@ -113,8 +115,8 @@ fn spoofed(gateways: &str) -> Vec<String> {
     ])
 }
 
-/// What the gateway hears of it: only what it says as itself. So nothing that is forged gets to the edge, and nobody's place is learnt
-/// from it. What is said to all is meant for the others.
+/// What the gateway hears of it: only what it says as itself. So nothing that is forged gets to the edge, and nobody's
+/// place is learnt from it. What is said to all is meant for the others.
 fn to_gateway(router: Option<Ipv4Net>) -> Vec<String> {
     let mut rules = Vec::from(rules![
         "iifname . arp saddr ether . arp saddr ip @pairs accept",

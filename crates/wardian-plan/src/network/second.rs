@@ -1,13 +1,16 @@
-//! Second interfaces: each machine on the lab network itself, with a hardware address of this instance and its public address.
+//! Second interfaces: each machine on the lab network itself, with a hardware address of this instance and its public
+//! address.
 //!
-//! A switch of their own has the edge as a port, so frames reach the lab network as the machine sends them, and nothing is translated.
-//! Between switch and edge stand the pins, as for the first interfaces, and the fence. Not every kernel tracks connections of
-//! frames a switch hands on (`nf_conntrack_bridge`), but those that can't have br_netfilter, which shows such packets to the rules of
-//! IPv4; so the fence is the same kind of table as without second interfaces. Who may pass is written into a mark that the
-//! switch's own rules look for (see `pins`): forgotten, or not asked, nothing passes.
+//! A switch of their own has the edge as a port, so frames reach the lab network as the machine sends them, and nothing
+//! is translated. Between switch and edge stand the pins, as for the first interfaces, and the fence. Not every kernel
+//! tracks connections of frames a switch hands on (`nf_conntrack_bridge`), but those that can't have br_netfilter,
+//! which shows such packets to the rules of IPv4; so the fence is the same kind of table as without second interfaces.
+//! Who may pass is written into a mark that the switch's own rules look for (see `pins`): forgotten, or not asked,
+//! nothing passes.
 //!
-//! Of two interfaces one must be the way out. It is the second: that the host or a router on the lab network sees a machine under the
-//! address it has there is what this mode is for. The first one gets no default route, and its gateway routes nothing.
+//! Of two interfaces one must be the way out. It is the second: that the host or a router on the lab network sees a
+//! machine under the address it has there is what this mode is for. The first one gets no default route, and its
+//! gateway routes nothing.
 
 use wardian_model::{environment::EnvironmentRecord, spec::Fence};
 

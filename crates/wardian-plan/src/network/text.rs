@@ -42,8 +42,8 @@ impl Table {
         self
     }
 
-    /// A set that rules write into: what it holds lasts over replacements, and each element for as long as is said, or until there
-    /// are 65535.
+    /// A set that rules write into: what it holds lasts over replacements, and each element for as long as is said, or
+    /// until there are 65535.
     pub(super) fn memory(mut self, name: &str, of: &str, timeout: &str) -> Self {
         self.frame += &format!(
             "\tset {name} {{\n\t\t{of}\n\t\tflags dynamic,timeout\n\t\ttimeout {timeout}\n\t\tsize 65535\n\t}}\n"

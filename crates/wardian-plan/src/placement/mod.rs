@@ -28,8 +28,8 @@
 //!
 //! Nobody is moved to make room.
 //!
-//! A file says it so: `placement: { policy: together|spread|pack, same-host: [[web, cache]], apart: [[db-1, db-2]] }`. What
-//! hosts have and environments take is read from their records (`records.rs`).
+//! A file says it so: `placement: { policy: together|spread|pack, same-host: [[web, cache]], apart: [[db-1, db-2]] }`.
+//! What hosts have and environments take is read from their records (`records.rs`).
 
 mod choose;
 mod cluster;

@@ -17,7 +17,8 @@ impl Limits {
     pub const OF_LABS: Self = Self { vcpus_per_core: NonZeroU32::new(16).unwrap() };
 }
 
-/// What a machine that goes on from frozen memory has to itself soon: it shares the rest. Measured on idle and busy guests.
+/// What a machine that goes on from frozen memory has to itself soon: it shares the rest. Measured on idle and busy
+/// guests.
 const OWN_OF_A_CLONE: ByteSize = ByteSize::mib(48);
 
 /// What a machine has to itself; `frozen` says whether it goes on from memory that it shares.
@@ -32,8 +33,8 @@ pub fn memory_for_machines(host: &HostRecord) -> ByteSize {
     ByteSize::mib(host.memory_mib - (host.memory_mib / 4).min(1024))
 }
 
-/// What an environment takes of a host. One that was stopped takes nothing: whoever starts it finds room, or is told that
-/// there is none.
+/// What an environment takes of a host. One that was stopped takes nothing: whoever starts it finds room, or is told
+/// that there is none.
 #[must_use]
 pub fn placed(environment: &EnvironmentRecord, host: &HostName) -> Vec<Placed> {
     if environment.desired != Desired::Running {

@@ -1,8 +1,8 @@
 //! What the store holds, read back from whatever bytes: every type of record gives an error or a value, and a value is
 //! written as what reads as the same value.
 //!
-//! `PROPTEST_CASES` says how many of each type are tried; with `WARDIAN_FUZZ_SECONDS`, as many as that time allows. What was
-//! read wrongly is kept in `tests/corpus/records`.
+//! `PROPTEST_CASES` says how many of each type are tried; with `WARDIAN_FUZZ_SECONDS`, as many as that time allows.
+//! What was read wrongly is kept in `tests/corpus/records`.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 mod mutate;

@@ -213,7 +213,8 @@ fn slip() -> impl Strategy<Value = Slip> {
     ]
 }
 
-/// One of `own`, changed in up to five places; `all` says what other records have. Half of them are changed as bytes too.
+/// One of `own`, changed in up to five places; `all` says what other records have. Half of them are changed as bytes
+/// too.
 pub(crate) fn damaged(own: &[Value], all: &[Value]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let changes = prop::collection::vec(change(all), 0..6);
     let slips = prop_oneof![Just(Vec::new()), prop::collection::vec(slip(), 1..4)];

@@ -4,11 +4,11 @@
 //!
 //! * **WAL** (`journal_mode=WAL`): readers see the last commit while the writer writes, and a commit is one sequential
 //!   append instead of a rewrite of pages in place.
-//! * **`synchronous=FULL`**: the log is fsynced before a commit is acknowledged. `NORMAL` would save that fsync but lose
-//!   the last commits when power fails, and records that others have acted upon must not vanish: an address handed out
-//!   twice is what a lost record looks like. `EXTRA` adds nothing in WAL mode. The price is one fsync per commit, which
-//!   the writer thread shares among all transactions that wait at the same time (see `writer`). A record becomes visible
-//!   to readers only after that fsync, so nobody acts upon one that may still be lost.
+//! * **`synchronous=FULL`**: the log is fsynced before a commit is acknowledged. `NORMAL` would save that fsync but
+//!   lose the last commits when power fails, and records that others have acted upon must not vanish: an address handed
+//!   out twice is what a lost record looks like. `EXTRA` adds nothing in WAL mode. The price is one fsync per commit,
+//!   which the writer thread shares among all transactions that wait at the same time (see `writer`). A record becomes
+//!   visible to readers only after that fsync, so nobody acts upon one that may still be lost.
 //! * **cache of 1 MiB per connection**, two connections, no memory map: the daemon stays small, and the page cache of
 //!   the kernel is behind it anyway.
 //! * **log cut to 4 MiB** after checkpoints, so that one big transaction does not leave a big file.

@@ -324,8 +324,8 @@ pub(crate) struct CloneEnvironment {
     /// Start from the disks, without the memory
     #[arg(long)]
     pub(crate) boot: bool,
-    /// Give the machines other hostnames, addresses and ids inside: they boot and configure themselves anew. Whatever was
-    /// configured with the old ones has to be told the new ones
+    /// Give the machines other hostnames, addresses and ids inside: they boot and configure themselves anew. Whatever
+    /// was configured with the old ones has to be told the new ones
     #[arg(long)]
     pub(crate) customize: bool,
     /// Whose the clones are, for those who read `wardian ls`

@@ -33,7 +33,8 @@ pub(crate) fn run(flags: &args::Daemon, verbose: u8) -> Result<(), Failure> {
     let outcome = runtime.block_on(crate::daemon::run(flags, config));
     match outcome {
         Ok(Ended::Again) => {
-            // What ends soon leaves nothing to the next daemon that this one has begun, such as a child to be collected.
+            // What ends soon leaves nothing to the next daemon that this one has begun, such as a child to be
+            // collected.
             runtime.shutdown_timeout(END);
             Err(again())
         }
@@ -46,8 +47,8 @@ pub(crate) fn run(flags: &args::Daemon, verbose: u8) -> Result<(), Failure> {
 }
 
 /// Becomes the next daemon: the same process with the same arguments and environment, so that whoever watches it sees
-/// nothing. All it has open closes (every descriptor is close-on-exec), but for standard error and the like. Returns only
-/// when that fails; everything is as after a crash then.
+/// nothing. All it has open closes (every descriptor is close-on-exec), but for standard error and the like. Returns
+/// only when that fails; everything is as after a crash then.
 fn again() -> Failure {
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_else(|| "wardian".into());

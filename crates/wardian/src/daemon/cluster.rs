@@ -1,4 +1,5 @@
-//! The daemon as a host among others: its records are in their etcd, and their daemons and this one answer for one another.
+//! The daemon as a host among others: its records are in their etcd, and their daemons and this one answer for one
+//! another.
 
 use std::{sync::Arc, time::Duration};
 

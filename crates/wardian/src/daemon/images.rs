@@ -15,8 +15,8 @@ use wardian_model::{
 use wardian_store::{Store, typed};
 use wardian_vault::{Digest, Vault};
 
-/// How long a host is waited for that was there and broke off: longer than a daemon takes to start again, shorter than a user's
-/// patience.
+/// How long a host is waited for that was there and broke off: longer than a daemon takes to start again, shorter than
+/// a user's patience.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const RETRY: Duration = Duration::from_millis(500);

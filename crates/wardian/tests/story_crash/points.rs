@@ -43,8 +43,8 @@ pub(crate) const START: &[&str] = &[
     "ready: recorded",
 ];
 
-/// A clone of what runs. Three files are made, or seen to: the source's old top layer, its new one, and the clone's own.
-/// Both environments that are there have their networks made when the daemon starts.
+/// A clone of what runs. Three files are made, or seen to: the source's old top layer, its new one, and the clone's
+/// own. Both environments that are there have their networks made when the daemon starts.
 pub(crate) const CLONE: &[&str] = &[
     "create: recorded",
     "network: begun#3",
@@ -130,12 +130,12 @@ pub(crate) const RESTORE: &[&str] = &[
     "ready: recorded",
 ];
 
-/// `snapshot rm`. The layers stay: the environment's disk lies on them. `#2`: unneeded ones are looked for when the daemon
-/// starts, too.
+/// `snapshot rm`. The layers stay: the environment's disk lies on them. `#2`: unneeded ones are looked for when the
+/// daemon starts, too.
 pub(crate) const FORGET: &[&str] = &["snapshot: forgotten", "collect: memory deleted", "collect: cuts finished#2"];
 
-/// Telling a name server elsewhere. Killed in `story_aliases`, which has such a server, at the first: what is told and what
-/// is written down differ there. After the others a start tells everything once more, as every start does.
+/// Telling a name server elsewhere. Killed in `story_aliases`, which has such a server, at the first: what is told and
+/// what is written down differ there. After the others a start tells everything once more, as every start does.
 pub(crate) const ALIASES: &[&str] = &["aliases: begun", "aliases: told", "aliases: settled"];
 
 /// Setting a machine's second interface: killed there in `story_dual`.

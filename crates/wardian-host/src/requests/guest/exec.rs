@@ -1,7 +1,7 @@
 //! A command in a guest, whichever process its machine is while it runs.
 //!
-//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's agent. Calls
-//! that were held back for a cut go there by themselves; what was under way for too long loses its answer.
+//! The agent's numbers of processes live in the guest, so a command that was started is asked for with the successor's
+//! agent. Calls that were held back for a cut go there by themselves; what was under way for too long loses its answer.
 
 use std::{pin::pin, time::Duration};
 

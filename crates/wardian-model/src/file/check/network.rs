@@ -39,7 +39,8 @@ pub(super) fn check(spec: &EnvironmentSpec, found: &mut Vec<Finding>) {
     }
 }
 
-/// What can be wrong with a subnet alone, and with how many machines are in it; whether it has addresses for machines at all.
+/// What can be wrong with a subnet alone, and with how many machines are in it; whether it has addresses for machines
+/// at all.
 fn single(spec: &EnvironmentSpec, of: Subnet<'_>, found: &mut Vec<Finding>) -> bool {
     let (path, subnet) = (place_of(of.name), of.net);
     if capacity(subnet) == 0 {

@@ -1,9 +1,9 @@
 //! The DHCP server (RFC 2131) of an environment: it knows who gets which address before anybody asks, so it keeps no
 //! leases. This file has the sockets; `answer` decides, `frame` writes what goes out.
 //!
-//! Requests come by an ordinary UDP socket, after the switch's rules and the kernel have checked them. Answers go out as
-//! whole Ethernet frames: their receiver doesn't have the address yet to which they are sent, so the kernel could not ask
-//! for its hardware address, and a frame of our own carries a complete checksum, which some clients insist on.
+//! Requests come by an ordinary UDP socket, after the switch's rules and the kernel have checked them. Answers go out
+//! as whole Ethernet frames: their receiver doesn't have the address yet to which they are sent, so the kernel could
+//! not ask for its hardware address, and a frame of our own carries a complete checksum, which some clients insist on.
 
 mod answer;
 mod frame;

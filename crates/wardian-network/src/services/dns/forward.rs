@@ -1,7 +1,7 @@
 //! Questions about other names, asked of the host's own name servers, from the daemon's namespace.
 //!
-//! The question goes on as the client wrote it, and the answer comes back as it is: whatever clients and servers agree on
-//! beyond what we know (EDNS options, DNSSEC) passes.
+//! The question goes on as the client wrote it, and the answer comes back as it is: whatever clients and servers agree
+//! on beyond what we know (EDNS options, DNSSEC) passes.
 
 use std::{
     fs, io,

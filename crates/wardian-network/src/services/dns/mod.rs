@@ -25,7 +25,8 @@ use zone::Verdict;
 
 use super::wire::{Sockets, read, write};
 
-/// Questions of one environment that wait for the host's name servers at the same time. More are dropped; clients ask again.
+/// Questions of one environment that wait for the host's name servers at the same time. More are dropped; clients ask
+/// again.
 const WAITING: usize = 64;
 /// Open TCP connections of one environment.
 const CONNECTIONS: usize = 32;

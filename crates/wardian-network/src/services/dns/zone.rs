@@ -1,7 +1,7 @@
 //! What the server says to a question: a function of the plan and of bytes that may be anything.
 //!
-//! The environment's domain and the addresses of its subnets are its own: it answers for them with authority, whatever the
-//! rest of the world says. Names of one label that are machines' are answered too, for clients that don't search.
+//! The environment's domain and the addresses of its subnets are its own: it answers for them with authority, whatever
+//! the rest of the world says. Names of one label that are machines' are answered too, for clients that don't search.
 
 use std::net::Ipv4Addr;
 

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Datagrams of one client that are answered within a second. More are told to come by TCP: an address that somebody else
-/// wrote into them gets no more bytes than were sent in its name, and a client that means it gets its answer.
+/// Datagrams of one client that are answered within a second. More are told to come by TCP: an address that somebody
+/// else wrote into them gets no more bytes than were sent in its name, and a client that means it gets its answer.
 const ANSWERED: u32 = 1000;
 /// Beyond so many within a second nothing is said at all.
 const TOLERATED: u32 = 5000;

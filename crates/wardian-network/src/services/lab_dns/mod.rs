@@ -1,8 +1,8 @@
-//! The DNS server of the lab network: it tells the outside where machines are. This file has its sockets and loops; `zones`
-//! knows the names, `bounds` how much one client may ask.
+//! The DNS server of the lab network: it tells the outside where machines are. This file has its sockets and loops;
+//! `zones` knows the names, `bounds` how much one client may ask.
 //!
-//! It is authoritative for the alias zone and for the names of the lab network's addresses, and for nothing else: it asks
-//! nobody, so it can't be used to reach anybody. It keeps nothing; the records come from [`wardian_plan::alias`].
+//! It is authoritative for the alias zone and for the names of the lab network's addresses, and for nothing else: it
+//! asks nobody, so it can't be used to reach anybody. It keeps nothing; the records come from [`wardian_plan::alias`].
 
 mod bounds;
 mod zones;
@@ -62,8 +62,8 @@ pub struct LabDns {
 }
 
 impl LabDns {
-    /// Starts it on UDP and TCP port 53, in the network namespace of the calling thread. The lab bridge need not be there
-    /// yet, and may come and go.
+    /// Starts it on UDP and TCP port 53, in the network namespace of the calling thread. The lab bridge need not be
+    /// there yet, and may come and go.
     ///
     /// # Errors
     /// When a socket can't be opened.

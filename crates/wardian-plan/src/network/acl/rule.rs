@@ -41,8 +41,8 @@ impl<'a> Names<'a> {
         self.gateways().chain(second).map(|address| address.to_string()).collect()
     }
 
-    /// What a packet of `peer` carries. Of what speaks by an address that several share nobody knows who it is: it may be whom is denied,
-    /// and need not be whom is allowed.
+    /// What a packet of `peer` carries. Of what speaks by an address that several share nobody knows who it is: it may
+    /// be whom is denied, and need not be whom is allowed.
     pub(super) fn addresses(&self, peer: &AclPeer, action: AclAction) -> Option<BTreeSet<String>> {
         match peer {
             AclPeer::Any => None,

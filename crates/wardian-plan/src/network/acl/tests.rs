@@ -1,4 +1,5 @@
-//! What the text of rules means, against what rules mean: both are asked about the same packets. And that real nft takes it.
+//! What the text of rules means, against what rules mean: both are asked about the same packets. And that real nft
+//! takes it.
 
 use std::net::Ipv4Addr;
 
