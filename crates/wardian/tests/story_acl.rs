@@ -57,7 +57,7 @@ fn story_access_lists_hold_and_change_under_way() {
         ("rows", "yes")
     );
     host.script("shop/web", "(ping -i 0.1 192.168.23.2 > /tmp/pings 2>&1 &)");
-    wait::until("pings are answered", Duration::from_secs(10), || (answered(&host) > 3).then_some(()));
+    wait::until("pings are answered", wait::SOON, || (answered(&host) > 3).then_some(()));
     host.wardian(&["acl", "shop", "deny in icmp"]).ok();
     assert_eq!(fetch(&host, "shop", 8080), "rows");
     host.wardian(&["acl", "shop/db", "--clear"]).ok();

@@ -1,8 +1,6 @@
 //! Twenty clones that resumed from memory, each found by its own names: at the lab network's name server, and at a BIND
 //! that is told of them, also when the daemon is killed before it has told that they are gone.
 
-use std::time::Duration;
-
 use wardian_testkit::{
     Bind, TestHost,
     bind::{KEY, SERVER, ZONES},
@@ -141,7 +139,7 @@ fn story_twenty_clones_answer_to_their_own_aliases_and_leave_none() {
 
     // BIND holds the same, and nothing else.
     all.push(store);
-    wait::until("BIND holds three records of each", Duration::from_secs(10), || {
+    wait::until("BIND holds three records of each", wait::SOON, || {
         (bind.content(&host).len() == empty.len() + 3 * all.len()).then_some(())
     });
     for web in &all {
@@ -153,14 +151,12 @@ fn story_twenty_clones_answer_to_their_own_aliases_and_leave_none() {
     host.spawn_daemon(&["--config", &config], &[("WARDIAN_KILL_AT", "aliases: begun")]);
     host.await_daemon();
     let gone = host.wardian(&["rm", "lab-20"]);
-    assert!(host.daemon_dies_within(Duration::from_secs(20)), "it told BIND without writing it down first: {gone}");
+    assert!(host.daemon_dies_within(wait::SOON), "it told BIND without writing it down first: {gone}");
     host.start_daemon_with(&["--config", &config]);
-    wait::until("BIND has forgotten the first", Duration::from_secs(20), || {
+    wait::until("BIND has forgotten the first", wait::SOON, || {
         (bind.content(&host).len() == empty.len() + 3 * HOW_MANY).then_some(())
     });
-    wait::until("lab-20 is removed", Duration::from_secs(20), || {
-        (!host.wardian(&["status", "lab-20"]).success()).then_some(())
-    });
+    wait::until("lab-20 is removed", wait::SOON, || (!host.wardian(&["status", "lab-20"]).success()).then_some(()));
     let one = all.remove(HOW_MANY - 1);
     assert!(!one.is_known(&host, LAB) && !one.is_known(&host, "127.0.0.1"), "lab-20 still has names");
 
@@ -179,7 +175,7 @@ fn story_twenty_clones_answer_to_their_own_aliases_and_leave_none() {
     bind.start_again(&host);
     assert_eq!(bind.content(&host).len(), empty.len() + 3 * all.len(), "BIND remembers what it was told");
     host.start_daemon_with(&["--config", &config]);
-    wait::until("BIND is as it was", Duration::from_secs(20), || (bind.content(&host) == empty).then_some(()));
+    wait::until("BIND is as it was", wait::SOON, || (bind.content(&host) == empty).then_some(()));
 }
 
 /// Another program has the port: environments run, names come when it ends, and both are said.
@@ -188,7 +184,7 @@ fn story_a_taken_name_server_port_keeps_nothing_from_running() {
     let mut host = TestHost::without_daemon(env!("CARGO_BIN_EXE_wardian"));
     let words = ["-u", "-l", "-k", "0.0.0.0", "53"];
     let mut other = host.inside("nc").args(words).stdin(std::process::Stdio::null()).spawn().unwrap();
-    wait::until("nc listens", Duration::from_secs(5), || {
+    wait::until("nc listens", wait::SOON, || {
         host.command("ss", &["-H", "-u", "-l", "-n", "sport = 53"]).ok().contains(":53").then_some(())
     });
     host.start_daemon_with(&["--lab-zone", "lab.example"]);
@@ -200,7 +196,7 @@ fn story_a_taken_name_server_port_keeps_nothing_from_running() {
 
     other.kill().unwrap();
     other.wait().unwrap();
-    wait::until("the server starts", Duration::from_secs(10), || {
+    wait::until("the server starts", wait::SOON, || {
         host.log().contains("the names of machines are served").then_some(())
     });
     assert_eq!(ask(&host, LAB, &["ns.lab.example", "A"]), LAB);

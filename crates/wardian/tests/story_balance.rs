@@ -53,7 +53,7 @@ fn answer(host: &TestHost, port: u64, names: &[&str], limit: Duration) {
 #[test]
 fn story_two_machines_share_a_port_and_the_one_that_fails_is_left_out() {
     let mut host = TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"));
-    let soon = Duration::from_secs(20);
+    let soon = wait::SOON;
     host.up(FILE).ok();
     answer(&host, 8080, &["web-1", "web-2"], soon);
     assert_eq!((out(&host, "shop/web-1"), out(&host, "shop/web-2")), (Value::Null, Value::Null));

@@ -147,9 +147,7 @@ fn by_udp(host: &TestHost, client: &Client, to: &[&str; 2]) -> [String; 2] {
     let mut words = client.inside("nc");
     words.args(["-u", "-l", "7"]);
     let mut server = piped(words);
-    wait::until("nc listens", Duration::from_secs(5), || {
-        client.command("ss", &["-Huln"]).ok().contains(":7 ").then_some(())
-    });
+    wait::until("nc listens", wait::SOON, || client.command("ss", &["-Huln"]).ok().contains(":7 ").then_some(()));
     writeln!(server.stdin.as_ref().unwrap(), "from inside").unwrap();
     let heard = talk(host, &["-u", "-w", "3", to[0], to[1]], "from outside");
     let mut arrived = String::new();

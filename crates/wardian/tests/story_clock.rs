@@ -1,11 +1,9 @@
 //! Hosts whose clocks are far apart: environments expire by them, so one that is wrong does not come in, and one that
 //! goes wrong later is told of.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wardian_testkit::{TestCluster, TestHost, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -43,7 +41,7 @@ fn story_a_host_with_a_wrong_clock_stays_out_and_is_told_of() {
 
     // Three hours ahead: it doesn't come in, and says why.
     start_with_clock(cluster.host_mut(b), "+3h");
-    assert!(cluster.host_mut(b).daemon_dies_within(SOON), "it has come in");
+    assert!(cluster.host_mut(b).daemon_dies_within(wait::SOON), "it has come in");
     let said = cluster.host(b).log();
     for words in ["the clock of this host is 3h", "ahead of that of a", "set whichever clock is wrong"] {
         assert!(said.contains(words), "{words:?} is not in: {said}");
@@ -60,7 +58,7 @@ fn story_a_host_with_a_wrong_clock_stays_out_and_is_told_of() {
     // It goes wrong later: either host says so.
     set(cluster.host(b), "-1d");
     let begun = Instant::now();
-    wait::until("both say so", SOON, || {
+    wait::until("both say so", wait::SOON, || {
         let said = [a, b].map(|host| checked(cluster.host(host)));
         let wrong = said.iter().all(|(verdict, _)| verdict == "warning");
         (wrong && said[0].1.contains("ahead of that of b") && said[1].1.contains("behind that of a")).then_some(())

@@ -1,11 +1,7 @@
 //! What `conflicts` says would collide, seen to collide where nothing isolates, and beside it an environment that is
 //! isolated and notices nothing.
 
-use std::time::Duration;
-
 use wardian_testkit::{Client, Run, TestHost, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// A machine that serves the name of its environment and its own.
 fn file(name: &str, isolation: &str) -> String {
@@ -67,7 +63,7 @@ fn story_conflicts_are_real_without_isolation_and_not_with_it() {
     somebody.command("ip", &["address", "add", "10.86.7.7/16", "dev", "eth0"]).ok();
     for name in ["one", "two", "one"] {
         let machine = format!("{name}/web");
-        wait::until(&format!("{name} is met"), SOON, || {
+        wait::until(&format!("{name} is met"), wait::SOON, || {
             let spoken = host.wardian(&["exec", &machine, "--", "ping", "-c", "1", "-W", "1", "192.168.23.77"]);
             (spoken.success() && met(&somebody, "192.168.23.1") == format!("{name} web-server")).then_some(())
         });

@@ -6,8 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 use wardian_testkit::{Capture, TestHost, wait};
 
-const SOON: Duration = Duration::from_secs(90);
-
 const TWIN: &str = "
 name: twin
 machines:
@@ -31,11 +29,11 @@ fn outside(host: &TestHost, machine: &str, what: &str) -> String {
 fn are_there(host: &TestHost, environment: &str) {
     for name in ["web", "db"] {
         let machine = format!("{environment}/{name}");
-        wait::until(&format!("{machine} has its second interface"), SOON, || {
+        wait::until(&format!("{machine} has its second interface"), wait::SOON, || {
             (host.machine(&machine)["second"]["is"] == "set").then_some(())
         });
         let address = outside(host, &machine, "address");
-        wait::until(&format!("{machine} answers at {address}"), SOON, || page(host, &machine));
+        wait::until(&format!("{machine} answers at {address}"), wait::SOON, || page(host, &machine));
         let has =
             host.script(&machine, "cat /sys/class/net/eth1/address; ip -4 -o address show eth1 | awk '{print $4}'");
         assert_eq!(has, format!("{}\n{address}/16", outside(host, &machine, "mac")));
@@ -192,7 +190,7 @@ fn story_dual_without_an_agent_the_link_of_a_clone_stays_down_and_status_says_wh
         "-c",
         &format!("( {agent} ) </dev/null >/dev/null 2>&1 &"),
     ]);
-    wait::until("no agent answers", SOON, || {
+    wait::until("no agent answers", wait::SOON, || {
         let asked = host.wardian(&["exec", "twin/web", "--timeout", "2s", "--", "true"]);
         (!asked.success()).then_some(())
     });
@@ -214,7 +212,7 @@ fn story_dual_without_an_agent_the_link_of_a_clone_stays_down_and_status_says_wh
     assert!(page(&host, "copy/web").is_none());
     // The other one has an agent and is there; so is the source.
     assert!(page(&host, "twin/web").is_some());
-    wait::until("copy/db answers", SOON, || page(&host, "copy/db"));
+    wait::until("copy/db answers", wait::SOON, || page(&host, "copy/db"));
     let stale = outside(&host, "twin/web", "mac");
     assert_eq!(learned(&host, &stale), [format!("we{}", slot(&host, "twin"))]);
     drop((lab, clone));
@@ -233,9 +231,9 @@ fn story_dual_a_daemon_killed_in_between_ends_with_the_right_addresses_on_the_la
         host.kill_daemon();
         host.start_daemon(&[("WARDIAN_KILL_AT", point)]);
         let asked = host.begin(&["clone", "twin", &name]);
-        assert!(host.daemon_dies_within(SOON), "it does not get to {point}:\n{}", host.log());
+        assert!(host.daemon_dies_within(wait::SOON), "it does not get to {point}:\n{}", host.log());
         host.start_daemon(&[]);
-        let _ = asked.end(SOON);
+        let _ = asked.end(wait::SOON);
         are_there(&host, &name);
         are_there(&host, "twin");
         for mac in macs(&host, "twin") {

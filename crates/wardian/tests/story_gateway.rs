@@ -1,11 +1,7 @@
 //! Three ways outside: each machine by itself, all by the host, the others by one machine. Switched while the machines
 //! run, who notice nothing of it, and taken along by a clone.
 
-use std::time::Duration;
-
 use wardian_testkit::{Capture, Client, TestHost, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Where names are asked for.
 const NAMES: &str = "@10.86.255.254";
@@ -67,7 +63,7 @@ fn outside(host: &TestHost, environment: &str) -> Vec<(String, String)> {
 fn seen_as(host: &TestHost, machine: &str) -> String {
     let file = host.folder().join(format!("seen-{}.pcap", machine.replace('/', "-")));
     let capture = Capture::on(&host.namespace(), "wardian0", file);
-    wait::until(&format!("{machine} reaches somebody outside"), SOON, || {
+    wait::until(&format!("{machine} reaches somebody outside"), wait::SOON, || {
         let ping = ["exec", machine, "--", "ping", "-c", "1", "-W", "1", "10.86.7.7"];
         host.wardian(&ping).success().then_some(())
     });
@@ -93,7 +89,7 @@ fn story_gateway_is_switched_while_machines_run_and_nothing_changes_inside() {
         )
     };
     let both = ("web".to_owned(), "db".to_owned());
-    wait::until("both serve their word", SOON, || ((word(&host, web), word(&host, db)) == both).then_some(()));
+    wait::until("both serve their word", wait::SOON, || ((word(&host, web), word(&host, db)) == both).then_some(()));
     assert_eq!(seen_as(&host, "store/db"), *db);
     let as_it_was = inside(&host);
 
@@ -103,7 +99,7 @@ fn story_gateway_is_switched_while_machines_run_and_nothing_changes_inside() {
     assert_eq!(outside(&host, "store"), []);
     assert_eq!((word(&host, web), word(&host, db)), (String::new(), String::new()));
     assert_eq!((word(&host, "127.0.0.1:8080"), word(&host, "127.0.0.1:8081")), ("web".to_owned(), "db".to_owned()));
-    wait::until("the alias is gone", SOON, || {
+    wait::until("the alias is gone", wait::SOON, || {
         host.command("kdig", &[NAMES, "+short", db_alias]).ok().trim().is_empty().then_some(())
     });
     assert_eq!(seen_as(&host, "store/db"), *web, "all share one address");
@@ -136,7 +132,7 @@ fn story_gateway_is_switched_while_machines_run_and_nothing_changes_inside() {
     assert_eq!((word(&host, web), word(&host, db)), ("web".to_owned(), "db".to_owned()));
     assert_eq!(seen_as(&host, "store/db"), *db);
     assert_eq!(inside(&host), as_it_was);
-    wait::until("the alias is back", SOON, || {
+    wait::until("the alias is back", wait::SOON, || {
         (host.command("kdig", &[NAMES, "+short", db_alias]).ok().trim() == *db).then_some(())
     });
 

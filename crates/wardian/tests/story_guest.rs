@@ -7,7 +7,6 @@ use std::{
     process::Stdio,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -122,7 +121,7 @@ fn the_console_answers(host: &TestHost) {
     });
     let mut keyboard = terminal.stdin.take().unwrap();
     let hears = |text: &str| {
-        wait::until(&format!("the console says {text:?}"), Duration::from_secs(20), || {
+        wait::until(&format!("the console says {text:?}"), wait::SOON, || {
             String::from_utf8_lossy(&heard.lock().unwrap()).contains(text).then_some(())
         });
     };
@@ -132,7 +131,7 @@ fn the_console_answers(host: &TestHost) {
     keyboard.write_all(b"echo sum $((40 + 2)) of $(hostname)\r").unwrap();
     hears("sum 42 of web");
     keyboard.write_all(b"\x1d").unwrap();
-    wait::until("ctrl-] detaches", Duration::from_secs(10), || terminal.try_wait().unwrap());
+    wait::until("ctrl-] detaches", wait::SOON, || terminal.try_wait().unwrap());
     drop(keyboard);
     listener.join().unwrap();
 

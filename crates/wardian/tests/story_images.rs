@@ -5,12 +5,9 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use wardian_testkit::{TestHost, micro, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn qemu_img(arguments: &[&str]) {
@@ -79,7 +76,7 @@ fn story_disks_of_every_format_are_imported_and_boot() {
     host.script("e/a", "cat /usr/lib/wardian/agent > /dev/null");
     host.wardian(&["rm", "e"]).ok();
     host.wardian(&["image", "rm", "vmdk", "vhd"]).ok();
-    wait::until("unneeded layers are deleted", SOON, || (host.inventory().count(".qcow2") == 0).then_some(()));
+    wait::until("unneeded layers are deleted", wait::SOON, || (host.inventory().count(".qcow2") == 0).then_some(()));
     host.inventory().adds_nothing_to(&before);
 }
 
@@ -138,7 +135,7 @@ fn story_broken_disks_and_images_in_use_are_refused() {
 fn interrupted(host: &mut TestHost, disk: &Path, interrupt: impl FnOnce(&mut TestHost, wardian_testkit::Begun)) {
     let begun = host.begin(&["image", "import", "big", &text(disk)]);
     let scratch = host.state().join("vault/tmp");
-    wait::until("the import is under way", SOON, || {
+    wait::until("the import is under way", wait::SOON, || {
         let mut entries = fs::read_dir(&scratch).unwrap().flatten();
         entries.next().is_some().then_some(())
     });
@@ -158,17 +155,17 @@ fn story_an_import_that_is_cut_off_leaves_nothing() {
     // The daemon is killed: the next one removes what is there.
     interrupted(&mut host, &disk, |host, begun| {
         host.kill_daemon();
-        assert!(!begun.end(SOON).success());
+        assert!(!begun.end(wait::SOON).success());
         host.start_daemon(&[]);
     });
-    wait::until("the rest is removed", SOON, || {
+    wait::until("the rest is removed", wait::SOON, || {
         (fs::read_dir(host.state().join("vault/tmp")).unwrap().count() == 0).then_some(())
     });
     host.inventory().adds_nothing_to(&before);
 
     // Who asked goes away: the import is given up. What was finished meanwhile has no name, and goes at the next start.
     interrupted(&mut host, &disk, |_, begun| drop(begun));
-    wait::until("the rest is removed", SOON, || {
+    wait::until("the rest is removed", wait::SOON, || {
         (fs::read_dir(host.state().join("vault/tmp")).unwrap().count() == 0).then_some(())
     });
     host.kill_daemon();

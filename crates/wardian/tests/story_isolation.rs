@@ -1,6 +1,6 @@
 //! A guest whose owner means harm, root inside, beside another environment of equal addresses: it stays in its box.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use serde_json::Value;
 use wardian_testkit::{Capture, TestHost, wait};
@@ -68,7 +68,7 @@ fn story_isolation_holds_against_a_hostile_guest() {
     let flush = "ip neigh flush dev eth0";
     refused(&host, "forged_mac", &format!("ip link set eth0 address 02:57:00:00:00:02; {flush}; {ping}"));
     host.script("evil/one", &format!("ip link set eth0 address {}", inside_macs[0]));
-    wait::until("the guest has its neighbour again", Duration::from_secs(20), || {
+    wait::until("the guest has its neighbour again", wait::SOON, || {
         host.wardian(&["exec", "evil/one", "--", "ping", "-c", "1", "-W", "1", "192.168.23.2"]).success().then_some(())
     });
     refused(
@@ -97,7 +97,7 @@ fn story_isolation_holds_against_a_hostile_guest() {
     let ask = "printf '#!/bin/sh\\necho $1 $ip $router\\n' > /tmp/print; chmod +x /tmp/print
                udhcpc -f -n -q -t 5 -T 1 -i eth0 -s /tmp/print 2>/dev/null | grep bound";
     assert_eq!(host.script("evil/two", ask), "bound 192.168.23.2 192.168.23.254");
-    wait::until("the offer is dropped", Duration::from_secs(10), || {
+    wait::until("the offer is dropped", wait::SOON, || {
         (dropped(&host, "evil", "bridge", "rogue_dhcp") > before).then_some(())
     });
 

@@ -1,11 +1,9 @@
 //! A host that is alone comes into a cluster while its machines run: nobody inside notices, and whatever is in the way
 //! is told before anything has changed.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use wardian_testkit::{Run, TestCluster, TestHost, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Serves a page, and counts from its start on.
 const WEB: &str = r#"
@@ -137,10 +135,10 @@ fn story_a_host_comes_into_a_cluster_with_its_machines_running() {
         assert!(!open.iter().any(|path| path.contains("records")), "still open: {open:?}");
         assert_eq!(host.pid_of("web/m"), Some(pid));
         assert_eq!(host.outside_address("web/m"), address);
-        wait::until("the machine is reached from both sides", SOON, || serves(host, &address).then_some(()));
+        wait::until("the machine is reached from both sides", wait::SOON, || serves(host, &address).then_some(()));
         let after = count(host);
         assert!(after >= before, "it has counted anew: {after} after {before}");
-        wait::until("it counts on", SOON, || (count(host) > after).then_some(()));
+        wait::until("it counts on", wait::SOON, || (count(host) > after).then_some(()));
         let list = host.wardian(&["ls"]).ok();
         assert!(list.lines().next().is_some_and(|head| head.contains("HOST")), "{list}");
         let said = join(host).fails_with(1);
@@ -177,15 +175,15 @@ fn story_a_host_comes_into_a_cluster_with_its_machines_running() {
     cluster.host_mut(b).start_daemon(&[("WARDIAN_KILL_AT", first)]);
     cluster.host(b).configure(&good);
     let begun = cluster.host(b).begin(&["host", "join", "--quiet", "--json"]);
-    assert!(cluster.host_mut(b).daemon_dies_within(SOON), "{first}");
+    assert!(cluster.host_mut(b).daemon_dies_within(wait::SOON), "{first}");
     for point in others {
         assert!(!cluster.host(b).state().join("records.moved").exists(), "before {point}");
         cluster.host_mut(b).spawn_daemon(&[], &[("WARDIAN_KILL_AT", point)]);
-        assert!(cluster.host_mut(b).daemon_dies_within(SOON), "{point}");
+        assert!(cluster.host_mut(b).daemon_dies_within(wait::SOON), "{point}");
     }
     assert!(cluster.host(b).state().join("records.moved").exists());
     cluster.host_mut(b).start_daemon(&[]);
-    let list = begun.end(SOON).json();
+    let list = begun.end(wait::SOON).json();
     let both = [row("a", "10.86.255.254", 1), row("b", "10.86.255.253", 1)];
     assert_eq!(table(&list), both);
     assert_eq!(hosts(cluster.host(a)), both);
@@ -199,7 +197,7 @@ fn story_a_host_comes_into_a_cluster_with_its_machines_running() {
             found.map(|one| one["host"].as_str().unwrap_or_default().to_owned())
         };
         assert_eq!([of("web"), of("second"), of("other")], [Some("a".into()), Some("b".into()), None], "{seen}");
-        wait::until("the page is reached across hosts", SOON, || {
+        wait::until("the page is reached across hosts", wait::SOON, || {
             (host.command("curl", &["-sf", "-m", "2", &format!("http://{address}/page")]).stdout == "hello\n")
                 .then_some(())
         });

@@ -15,8 +15,6 @@ use std::{
 use serde_json::Value;
 use wardian_testkit::{Client, TestHost, wait};
 
-const SOON: Duration = Duration::from_secs(15);
-
 fn host() -> TestHost {
     TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"))
 }
@@ -40,7 +38,7 @@ fn counted(host: &TestHost, machine: &str, file: &str) -> u64 {
 /// Waits until such a file has grown beyond `count`, and gives how far.
 #[track_caller]
 fn grows(host: &TestHost, machine: &str, file: &str, count: u64) -> u64 {
-    wait::until(&format!("{machine}:{file} grows beyond {count}"), SOON, || {
+    wait::until(&format!("{machine}:{file} grows beyond {count}"), wait::SOON, || {
         Some(counted(host, machine, file)).filter(|now| *now > count)
     })
 }
@@ -61,7 +59,7 @@ fn counted_here(path: &std::path::Path) -> u64 {
 
 #[track_caller]
 fn grows_here(path: &std::path::Path, count: u64) -> u64 {
-    wait::until(&format!("{} grows beyond {count}", path.display()), SOON, || {
+    wait::until(&format!("{} grows beyond {count}", path.display()), wait::SOON, || {
         Some(counted_here(path)).filter(|now| *now > count)
     })
 }
@@ -106,7 +104,7 @@ fn story_live_cuts_are_not_noticed_inside() {
     let before = host.inventory();
     host.up(TALK).ok();
     begin(&host, "talk/db", LISTEN);
-    wait::until("db listens", SOON, || host.script("talk/db", "netstat -lnt").contains(":9000").then_some(()));
+    wait::until("db listens", wait::SOON, || host.script("talk/db", "netstat -lnt").contains(":9000").then_some(()));
     begin(&host, "talk/web", SPEAK);
     begin(&host, "talk/db", COUNT);
     let first = grows(&host, "talk/db", "/root/heard", 20);
@@ -137,7 +135,9 @@ fn story_live_cuts_are_not_noticed_inside() {
     goes_on_whole(&host, "copy", in_copy);
 
     // Back in time: old enough that a clock which is not set shows it.
-    wait::until("the snapshot is old", SOON, || (taken.elapsed().unwrap() > Duration::from_secs(8)).then_some(()));
+    wait::until("the snapshot is old", wait::SOON, || {
+        (taken.elapsed().unwrap() > Duration::from_secs(8)).then_some(())
+    });
     grows(&host, "talk/db", "/root/heard", at_two);
     host.wardian(&["restore", "talk", "one"]).ok();
     assert!(!is_marked(&host, "talk/db", "later"), "it is where it was");
@@ -196,7 +196,7 @@ fn generations(host: &mut TestHost) -> BTreeMap<String, String> {
     host.kill_daemon();
     let asks = |directory: PathBuf| {
         let stream = UnixStream::connect(directory.join("qmp.sock")).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(wait::SOON)).unwrap();
         let mut lines =
             BufReader::new(&stream).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         let mut ask = |command: &str| {
@@ -236,7 +236,7 @@ fn same_inside_other_outside(host: &TestHost, who: &str, one: &str, other: &str)
 #[track_caller]
 fn clock_is_right(host: &TestHost, machine: &str) {
     let (environment, name) = machine.split_once('/').unwrap();
-    wait::until(&format!("the clock of {machine} is set"), SOON, || {
+    wait::until(&format!("the clock of {machine} is set"), wait::SOON, || {
         let events = host.wardian(&["events", environment]).ok();
         let last = events.lines().rfind(|line| line.contains("went on from memory") && line.contains(name))?;
         assert!(last.contains("clock set") && last.contains("entropy renewed,"), "{last}");
@@ -294,7 +294,7 @@ fn story_live_connections_with_the_outside_stay_with_the_source() {
     begin(&host, "edge/m", "nc -ll -p 7 -e /bin/cat");
     begin(&host, "edge/m", "nc -ll -p 8 -e /root/ticker");
     let speak = format!("{} | nc {PEER} 7000; echo ended >/run/ended", SPEAK.split(" | ").next().unwrap());
-    wait::until("everybody listens", SOON, || {
+    wait::until("everybody listens", wait::SOON, || {
         let guest = host.script("edge/m", "netstat -lnt");
         let peer = client.command("ss", &["-Hlnt"]).ok();
         (guest.contains(":7 ") && guest.contains(":8 ") && peer.contains(":7000 ")).then_some(())
@@ -309,7 +309,9 @@ fn story_live_connections_with_the_outside_stay_with_the_source() {
     let mut speaks = |echo: &mut Peer| {
         echoed += 1;
         echo.say(&echoed.to_string());
-        wait::until("the echo comes", SOON, || (counted_here(&host.folder().join("echo")) == echoed).then_some(()));
+        wait::until("the echo comes", wait::SOON, || {
+            (counted_here(&host.folder().join("echo")) == echoed).then_some(())
+        });
     };
     all_go_on();
     speaks(&mut echo);
@@ -366,19 +368,19 @@ fn work_in_the_guest_goes_on(host: &TestHost) {
     asks(200);
     host.wardian(&["clone", "edge", "second"]).ok();
     asks(300);
-    let long = long.end(SOON);
+    let long = long.end(wait::SOON);
     assert_eq!((long.status, &*long.stdout, &*long.stderr), (Some(5), "result\n", "more\n"), "{long}");
 
     commands_meet_cuts(host);
 
     // Who goes back in time knows nothing of it.
     let lost = host.begin(&["exec", "edge/m", "--", "sleep", "60"]);
-    wait::until("it sleeps", SOON, || host.script("edge/m", "pidof sleep || true").lines().next().map(drop));
+    wait::until("it sleeps", wait::SOON, || host.script("edge/m", "pidof sleep || true").lines().next().map(drop));
     host.wardian(&["restore", "edge", "two"]).ok();
-    let told = lost.end(SOON).fails_with(1);
+    let told = lost.end(wait::SOON).fails_with(1);
     assert!(told.contains("edge/m ended meanwhile") && told.contains("hint: "), "{told}");
     let mut rest = String::new();
-    wait::until("the console is closed", SOON, || console.try_wait().unwrap());
+    wait::until("the console is closed", wait::SOON, || console.try_wait().unwrap());
     console.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
     assert!(rest.contains("the console of edge/m was closed"), "{rest}");
 }

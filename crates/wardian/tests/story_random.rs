@@ -263,7 +263,7 @@ impl Run<'_> {
         let all: Vec<_> = ["rm"].into_iter().chain(names.iter().map(String::as_str)).collect();
         self.host.wardian(&all).ok();
         let left = |kind: &str| self.host.inventory().count(kind) > before.count(kind);
-        wait::until("unneeded files are deleted", Duration::from_secs(20), || {
+        wait::until("unneeded files are deleted", wait::SOON, || {
             (![".qcow2", ".ram", ".state"].into_iter().any(left)).then_some(())
         });
         self.host.inventory().adds_nothing_to(before);

@@ -5,8 +5,6 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, t
 use nix::sys::statvfs::statvfs;
 use wardian_testkit::{Inventory, Run, TestHost, wait};
 
-const SOON: Duration = Duration::from_secs(20);
-
 /// A file with one machine `m`, and more lines.
 fn one(name: &str, more: &str) -> String {
     format!("name: {name}\nmachines:\n  m: {{ image: micro, memory: 96 MiB }}\n{more}")
@@ -27,7 +25,7 @@ fn refused(host: &TestHost, run: impl FnOnce(&TestHost) -> Run, parts: &[&str]) 
 
 /// What is there, once it is the same for a moment: what went before may have to settle.
 fn settled(host: &TestHost) -> Inventory {
-    wait::until("nothing changes any more", SOON, || {
+    wait::until("nothing changes any more", wait::SOON, || {
         let inventory = host.inventory();
         std::thread::sleep(Duration::from_millis(100));
         (host.inventory() == inventory).then_some(inventory)
@@ -109,7 +107,7 @@ fn story_what_is_taken_missing_or_not_ready_is_refused() {
     let slow = "name: slow\nmachines: { m: { image: micro, memory: 96 MiB, ready: { tcp: 9 } } }\n";
     let file = host.write("slow.yaml", slow);
     host.wardian(&["up", "--no-wait", &file.to_string_lossy()]).ok();
-    wait::until("it runs", SOON, || host.pid_of("slow/m"));
+    wait::until("it runs", wait::SOON, || host.pid_of("slow/m"));
     wardian(&["clone", "slow", "copy"], &["error: slow is still being set up", "hint: wait until"]);
 }
 
@@ -143,7 +141,7 @@ fn story_an_exhausted_lab_network_is_refused_until_something_is_removed() {
 /// Starts a daemon that is expected to end by itself.
 fn daemon(host: &TestHost, words: &[&str]) -> Run {
     let run = host.begin(&[&["daemon"], words].concat());
-    run.end(SOON)
+    run.end(wait::SOON)
 }
 
 #[test]
@@ -261,7 +259,7 @@ fn story_a_full_disk_under_the_records_too_is_said_and_nothing_is_lost() {
         host.start_daemon(&[]);
         assert_eq!(host.machine("full/m")["phase"], "paused");
     });
-    wait::until("the reserve is whole again", SOON, || {
+    wait::until("the reserve is whole again", wait::SOON, || {
         host.wardian(&["ls"]).ok();
         (reserve() == whole).then_some(())
     });
@@ -286,7 +284,7 @@ fn paused_until_there_is_room(host: &mut TestHost, small: &Small, room: u64, pau
     // Without room it is paused again, and says so again.
     let said = host.wardian(&["start", "full"]);
     assert!(said.fails_with(1).contains("error: start of full failed: m is paused"));
-    wait::until("it is paused again", SOON, || (host.machine("full/m")["phase"] == "paused").then_some(()));
+    wait::until("it is paused again", wait::SOON, || (host.machine("full/m")["phase"] == "paused").then_some(()));
     paused(host);
 
     resize(small, "400M");

@@ -9,8 +9,6 @@ use nix::{
 use serde_json::Value;
 use wardian_testkit::{TestHost, wait};
 
-const SOON: Duration = Duration::from_secs(20);
-
 /// Serves a page from its first boot on.
 const WEB: &str = r"
 name: web
@@ -34,13 +32,13 @@ const ONE: &str = "name: one\nmachines: { m: { image: micro, memory: 96 MiB } }\
 fn kill_machine(host: &TestHost, machine: &str) {
     let pid = host.pid_of(machine).unwrap();
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
-    wait::until("the process is gone", SOON, || host.pid_of(machine).is_none().then_some(()));
+    wait::until("the process is gone", wait::SOON, || host.pid_of(machine).is_none().then_some(()));
 }
 
 /// Waits until the machine is in `phase`, and gives what `status` says of it then.
 #[track_caller]
 fn becomes(host: &TestHost, machine: &str, phase: &str) -> Value {
-    wait::until(&format!("{machine} is {phase}"), SOON, || {
+    wait::until(&format!("{machine} is {phase}"), wait::SOON, || {
         Some(host.machine(machine)).filter(|found| found["phase"] == phase)
     })
 }
@@ -48,7 +46,7 @@ fn becomes(host: &TestHost, machine: &str, phase: &str) -> Value {
 /// Waits until the environment is in `phase`.
 #[track_caller]
 fn environment_becomes(host: &TestHost, environment: &str, phase: &str) {
-    wait::until(&format!("{environment} is {phase}"), SOON, || {
+    wait::until(&format!("{environment} is {phase}"), wait::SOON, || {
         (host.status(environment)["phase"] == phase).then_some(())
     });
 }
@@ -78,7 +76,7 @@ fn story_machines_and_their_network_go_on_without_the_daemon() {
     }
     assert_eq!(host.environment_namespace("web"), namespace);
     assert!(serves(&host));
-    wait::until("the name server answers again", SOON, || {
+    wait::until("the name server answers again", wait::SOON, || {
         let asked = ["exec", "web/m", "--", "nslookup", "-type=a", "m.lab.internal"];
         host.wardian(&asked).stdout.contains("Address: 192.168.23.1\n").then_some(())
     });

@@ -1,11 +1,9 @@
 //! Two subnets in one environment, and two environments that are joined: on real machines, by their own names and
 //! addresses.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use wardian_testkit::{TestHost, wait};
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn file(name: &str, network: &str, machines: &str) -> String {
     format!(
@@ -21,7 +19,7 @@ fn tiers(name: &str) -> String {
 /// Whether a machine reaches another in the end.
 #[track_caller]
 fn reaches(host: &TestHost, machine: &str, to: &str) {
-    wait::until(&format!("{machine} reaches {to}"), SOON, || pings(host, machine, to).then_some(()));
+    wait::until(&format!("{machine} reaches {to}"), wait::SOON, || pings(host, machine, to).then_some(()));
 }
 
 fn pings(host: &TestHost, machine: &str, to: &str) -> bool {

@@ -5,8 +5,6 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use wardian_testkit::{TestHost, wait};
 
-const SOON: Duration = Duration::from_secs(20);
-
 const TALK: &str = "
 name: talk
 machines:
@@ -27,10 +25,10 @@ fn talking() -> TestHost {
     let host = TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"));
     host.up(TALK).ok();
     begin(&host, "talk/db", LISTEN);
-    wait::until("db listens", SOON, || host.script("talk/db", "netstat -lnt").contains(":9000").then_some(()));
+    wait::until("db listens", wait::SOON, || host.script("talk/db", "netstat -lnt").contains(":9000").then_some(()));
     begin(&host, "talk/web", SPEAK);
     begin(&host, "talk/web", COUNT);
-    wait::until("web counts", SOON, || {
+    wait::until("web counts", wait::SOON, || {
         (!host.script("talk/web", "cat /dev/shm/n 2>&- || true").is_empty()).then_some(())
     });
     host
@@ -69,7 +67,7 @@ fn far(host: &TestHost) -> Far {
 /// The counter, the connection and the boot are those of before, and go on. Gives how far.
 #[track_caller]
 fn goes_on(host: &TestHost, before: &Far) -> Far {
-    let now = wait::until(&format!("they go on from {before:?}"), SOON, || {
+    let now = wait::until(&format!("they go on from {before:?}"), wait::SOON, || {
         for machine in ["talk/web", "talk/db"] {
             assert_eq!(host.script(machine, "cat /run/over 2>&- || true"), "", "the connection of {machine} is over");
         }
@@ -125,7 +123,9 @@ fn story_suspend_goes_on_where_it_was_even_after_a_restart_of_the_host() {
     let second = goes_on(&host, &first);
     let events = host.wardian(&["events", "talk"]).ok();
     assert_eq!(events.matches("went on from memory").count(), 2, "{events}");
-    wait::until("nothing is on disk any more", SOON, || files(host.state().join("memory")).is_empty().then_some(()));
+    wait::until("nothing is on disk any more", wait::SOON, || {
+        files(host.state().join("memory")).is_empty().then_some(())
+    });
 
     // From copy-on-write children of what was read from disk, twice.
     let mut last = second;
@@ -151,7 +151,7 @@ fn story_suspend_goes_on_where_it_was_even_after_a_restart_of_the_host() {
     host.wardian(&["down", "talk"]).ok();
     assert_eq!(host.status("talk")["phase"], "stopped");
     assert!(host.wardian(&["events", "talk"]).ok().contains("its memory is given up"));
-    wait::until("its memory is gone", SOON, || files(host.state().join("memory")).is_empty().then_some(()));
+    wait::until("its memory is gone", wait::SOON, || files(host.state().join("memory")).is_empty().then_some(()));
     let refused = host.wardian(&["suspend", "talk"]).fails_with(1);
     assert!(refused.contains("no machine of talk runs"), "{refused}");
     host.wardian(&["start", "talk"]).ok();
@@ -160,7 +160,7 @@ fn story_suspend_goes_on_where_it_was_even_after_a_restart_of_the_host() {
     // Removed, nothing is left of it.
     host.wardian(&["suspend", "talk"]).ok();
     host.wardian(&["rm", "talk"]).ok();
-    wait::until("its memory is gone", SOON, || files(host.state().join("memory")).is_empty().then_some(()));
+    wait::until("its memory is gone", wait::SOON, || files(host.state().join("memory")).is_empty().then_some(()));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn story_suspend_without_room_on_the_disk_is_given_up_and_all_goes_on() {
     host.command("umount", &[&folder]).ok();
     let refused = refused.fails_with(1);
     assert!(refused.contains("can't be suspended, so all go on") && refused.contains("hint: "), "{refused}");
-    wait::until("it runs", SOON, || (host.status("talk")["phase"] == "running").then_some(()));
+    wait::until("it runs", wait::SOON, || (host.status("talk")["phase"] == "running").then_some(()));
     goes_on(&host, &before);
     host.wardian(&["suspend", "talk"]).ok();
     is_suspended(&host);

@@ -1,7 +1,5 @@
 //! `up` and `rm`, `down` and `start`.
 
-use std::time::Duration;
-
 use wardian_testkit::wait;
 
 use crate::{
@@ -42,7 +40,7 @@ fn story_down_and_start_survive_a_kill_at_every_step() {
         } else {
             scene.host.wardian(&["down", "one"]).ok();
         }
-        wait::until("the network of a stopped environment is removed", Duration::from_secs(10), || {
+        wait::until("the network of a stopped environment is removed", wait::SOON, || {
             scene.host.pid_of("one/m").is_none().then_some(())
         });
         let asked = scene.kill_at(start, &["start", "one"]);

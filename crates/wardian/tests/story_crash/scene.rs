@@ -10,7 +10,6 @@ use crate::guests::{self, Standing};
 const DIES: Duration = Duration::from_secs(60);
 const ENDS: Duration = Duration::from_secs(300);
 /// How long what happens in the background may take.
-const SOON: Duration = Duration::from_secs(60);
 
 const STILL: &str = "name: still\nmachines: { m: { image: micro, memory: 96 MiB } }\n";
 pub(crate) const ONE: &str = "name: one\nmachines: { m: { image: micro, memory: 96 MiB } }\n";
@@ -61,7 +60,7 @@ impl Scene {
     fn networks_are_served(&self) {
         for environment in self.host.wardian(&["ls", "--json"]).json()["environments"].as_array().unwrap() {
             let (name, runs) = (environment["name"].as_str().unwrap(), environment["phase"] == "running");
-            wait::until("the name server is back", SOON, || {
+            wait::until("the name server is back", wait::SOON, || {
                 (!runs || self.host.command_in(name, "ss", &["-Huln"]).ok().contains(":53 ")).then_some(())
             });
         }
@@ -115,7 +114,7 @@ impl Scene {
     /// A machine that was cut through has one process, which stands in its place and is the one that is shown.
     #[track_caller]
     pub(crate) fn stands_alone(&self, machine: &str) {
-        let own = wait::until(&format!("{machine} is one process"), SOON, || {
+        let own = wait::until(&format!("{machine} is one process"), wait::SOON, || {
             let own: Vec<_> = guests::standing(&self.host).into_iter().filter(|one| one.machine == machine).collect();
             (own.len() == 1).then_some(own)
         });
@@ -137,7 +136,7 @@ impl Scene {
     pub(crate) fn nothing_is_left(&self, before: &Inventory) {
         // What no record names any more is deleted in the background.
         let counts = |inventory: &Inventory| [".qcow2", ".ram", ".state"].map(|kind| inventory.count(kind));
-        let limit = std::time::Instant::now() + SOON;
+        let limit = std::time::Instant::now() + wait::SOON;
         while counts(&self.host.inventory()) != counts(before) && std::time::Instant::now() < limit {
             std::thread::sleep(Duration::from_millis(50));
         }
