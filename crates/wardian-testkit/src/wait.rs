@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// What happens by itself has happened by then, also where thirty guests boot on the same two processors. Nothing is
 /// said by it of how fast things are; benches do that.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Asks again and again until there is an answer.
 ///
