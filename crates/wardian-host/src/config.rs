@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use tokio::sync::watch;
-use wardian_model::{encapsulation::Encapsulation, environment::Problem, host::Accelerator, name::HostName};
+use wardian_model::{encapsulation::{Decapsulation, Encapsulation}, environment::Problem, host::Accelerator, name::HostName};
 use wardian_network::update::Updater;
 use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
 use wardian_vault::{Digest, Vault};
@@ -40,6 +40,8 @@ pub struct Membership {
     pub name: HostName,
     /// How frames travel to the others.
     pub encapsulation: Encapsulation,
+    /// Where they are taken out of their envelopes here.
+    pub decapsulation: Decapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub mtu: u16,
     /// Where its machines get provider addresses of their own from.

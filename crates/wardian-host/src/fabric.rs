@@ -68,6 +68,7 @@ pub(crate) async fn open(shared: &Shared) -> std::result::Result<(), OpenError> 
         instance: shared.network.config().instance.clone(),
         provider: member.provider,
         encapsulation: member.encapsulation,
+        decapsulation: member.decapsulation,
         mtu: member.mtu,
         rewrite_addresses: member.rewrite_addresses,
     };
@@ -78,6 +79,7 @@ pub(crate) async fn open(shared: &Shared) -> std::result::Result<(), OpenError> 
     let revision = wanted.environments.0;
     tracing::info!(
         device = underlay.device(),
+        decapsulation = %underlay.decapsulation(),
         provider = %member.provider,
         changes,
         revision,

@@ -54,6 +54,32 @@ impl std::fmt::Display for Encapsulation {
     }
 }
 
+/// Where a host takes frames out of their envelopes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decapsulation {
+    /// In the driver of a physical device, if it can; after it where it can't, and of devices that are in memory only:
+    /// these carry streams in large segments, which they would cut first for the driver's sake.
+    #[default]
+    Auto,
+    /// In the driver.
+    Xdp,
+    /// After it.
+    Tc,
+}
+
+impl Decapsulation {
+    /// Whether the driver is asked, for a device that is in memory only or isn't.
+    #[must_use]
+    pub const fn asks_driver(self, in_memory: bool) -> bool {
+        match self {
+            Self::Auto => !in_memory,
+            Self::Xdp => true,
+            Self::Tc => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +88,11 @@ mod tests {
     fn what_fits_into_a_physical_frame_is_told() {
         assert_eq!((Encapsulation::Nvgre.guest_mtu(1500), Encapsulation::Vxlan.guest_mtu(1500)), (1458, 1450));
         assert_eq!(Encapsulation::Vxlan.guest_mtu(*Encapsulation::UNDERLAY.start()), 1280);
+    }
+
+    #[test]
+    fn only_a_physical_device_s_driver_is_asked_unless_it_is_wanted() {
+        assert!(Decapsulation::default().asks_driver(false) && !Decapsulation::default().asks_driver(true));
+        assert!(Decapsulation::Xdp.asks_driver(true) && !Decapsulation::Tc.asks_driver(false));
     }
 }

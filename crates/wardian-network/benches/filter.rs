@@ -1,5 +1,6 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
-//! a bridge, and through bridges alone, in turns. Prints a line for each ratio. `cargo xtask bench` runs it; it needs
+//! a bridge, and through bridges alone, in turns; the same stream where the wire cuts it into packets, as one of copper
+//! does, with envelopes taken off by the device's driver and after it. Prints a line for each ratio. `cargo xtask bench` runs it; it needs
 //! root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
@@ -51,11 +52,46 @@ fn main() {
     all("requests/s", [ours, vxlan, rewritten, kernel, plain]);
     told("nvgre-rr", ours / kernel);
     told("rewrite-rr", rewritten / plain);
-    // Much more to look up in.
-    let few: Vec<_> = (0..ROUNDS).map(|_| stream(&nvgre.guests)).collect();
-    fill(&mut fabric, &nvgre.subnet);
-    let many: Vec<_> = (0..ROUNDS).map(|_| stream(&nvgre.guests)).collect();
-    told("policy-100k", median(many) / median(few));
+    // Much more to look up in; in turns too.
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        few.push(stream(&nvgre.guests));
+        change(&mut fabric, &nvgre.subnet, crowd);
+        many.push(stream(&nvgre.guests));
+        change(&mut fabric, &nvgre.subnet, no_crowd);
+    }
+    let (few, many) = (median(few), median(many));
+    eprintln!("Gb/s: NVGRE with few {few:.2}, with 100,000 machines {many:.2}");
+    told("policy-100k", many / few);
+    drop(fabric);
+    cut();
+}
+
+/// The same stream where the wire cuts it, and the receiver's kernel joins what it can.
+fn cut() {
+    let wires = [Fabric::early(3), Fabric::new(3)].map(|mut fabric| {
+        for host in &fabric.hosts {
+            host.space.run("ethtool -K eth0 gro on");
+        }
+        for port in ["h1", "h2"] {
+            fabric.router.run(&format!("ethtool -K {port} tso off"));
+        }
+        let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
+        fabric.know(std::slice::from_ref(&nvgre.subnet));
+        (fabric, nvgre)
+    });
+    let kernel = kernel(&wires[1].0);
+    let paths = [&wires[0].1.guests, &wires[1].1.guests, &kernel.guests];
+    let mut streams = [(); 3].map(|()| Vec::new());
+    for _ in 0..ROUNDS {
+        for (path, streams) in paths.iter().zip(&mut streams) {
+            streams.push(stream(path));
+        }
+    }
+    let [driver, after, kernel] = streams.map(median);
+    eprintln!("Gb/s, cut: NVGRE by the driver {driver:.2}, after it {after:.2}, the kernel's VXLAN {kernel:.2}");
+    told("nvgre-cut-xdp", driver / kernel);
+    told("nvgre-cut-tc", after / kernel);
 }
 
 fn told(name: &str, value: f64) {
@@ -187,19 +223,25 @@ fn requests(guests: &[Namespace; 2]) -> f64 {
     rate
 }
 
-/// Another hundred thousand machines in the subnet, on the other host.
-fn fill(fabric: &mut Fabric, subnet: &Subnet) {
+/// Makes changes for another hundred thousand machines in the subnet, on another host.
+fn change(fabric: &mut Fabric, subnet: &Subnet, changes: impl Fn(&Subnet, Ipv4Addr, Lookup) -> [Change; 2]) {
     for host in &mut fabric.hosts {
         for number in 0..100_000u32 {
-            let lookup = Lookup {
-                mac: wardian_model::mac::MacAddress::local(0x1000_0000 + number),
-                provider: Ipv4Addr::new(10, 9, 9, 9),
-                rewrite: None,
-            };
-            let address = Ipv4Addr::from(0x0b00_0000 + number);
-            let place = Change::Place { vsid: subnet.vsid, mac: lookup.mac, provider: lookup.provider };
-            host.filter.apply(&place).unwrap();
-            host.filter.apply(&Change::Know { vsid: subnet.vsid, address, lookup }).unwrap();
+            let mac = wardian_model::mac::MacAddress::local(0x1000_0000 + number);
+            let lookup = Lookup { mac, provider: Ipv4Addr::new(10, 9, 9, 9), rewrite: None };
+            for change in changes(subnet, Ipv4Addr::from(0x0b00_0000 + number), lookup) {
+                host.filter.apply(&change).unwrap();
+            }
         }
     }
+}
+
+fn crowd(subnet: &Subnet, address: Ipv4Addr, lookup: Lookup) -> [Change; 2] {
+    let place = Change::Place { vsid: subnet.vsid, mac: lookup.mac, provider: lookup.provider };
+    [place, Change::Know { vsid: subnet.vsid, address, lookup }]
+}
+
+fn no_crowd(subnet: &Subnet, address: Ipv4Addr, was: Lookup) -> [Change; 2] {
+    let vacate = Change::Vacate { vsid: subnet.vsid, mac: was.mac };
+    [vacate, Change::Forget { vsid: subnet.vsid, address, was }]
 }

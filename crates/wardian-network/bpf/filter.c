@@ -2,8 +2,8 @@
  *
  * `leave` sits where frames come out of a switch: it answers ARP, and sends each frame to the host its receiver is on, in
  * an envelope (NVGRE, RFC 7637; VXLAN, RFC 7348), or with other addresses (IP rewrite). `arrive` sits where these come in:
- * it makes frames of them again where the tables allow it, and gives them to the switch. What is not ours goes on as if
- * there were no filter.
+ * it makes frames of them again where the tables allow it, and gives them to the switch; some devices' drivers have taken
+ * the envelopes off before (`early`). What is not ours goes on as if there were no filter.
  *
  * IPv4 and ARP only: nothing else is carried between hosts. */
 #include <linux/bpf.h>
@@ -20,6 +20,7 @@
 #include "tables.h"
 #include "frames.h"
 #include "rewrite.h"
+#include "early.h"
 
 /* The next program at the same place, or the kernel itself (TCX_NEXT). */
 #define NOT_OURS (-1)
@@ -91,8 +92,15 @@ static __always_inline int has_address(__u32 vsid, const __u8 *mac, __be32 addre
 	return found && found->provider == provider && are_same(found->mac, mac);
 }
 
-/* Makes the answer of a question: `mac` has the address that was asked for. */
-static __always_inline void make_answer(struct arp_frame *frame, const __u8 *mac, __be32 wanted)
+/* Whether somebody asks for the hardware address of an IPv4 address. */
+static __always_inline int is_question(const struct arp_frame *frame)
+{
+	return frame->arp.hardware == bpf_htons(ARPHRD_ETHER) && frame->arp.protocol == bpf_htons(ETH_P_IP) &&
+	       frame->arp.operation == bpf_htons(ARPOP_REQUEST);
+}
+
+/* Makes an answer of the question: `mac` has the address that was asked for. */
+static __always_inline int answer(struct __sk_buff *skb, struct arp_frame *frame, const __u8 *mac, __be32 wanted)
 {
 	__builtin_memcpy(frame->ether.h_dest, frame->arp.sender, ETH_ALEN);
 	__builtin_memcpy(frame->ether.h_source, mac, ETH_ALEN);
@@ -101,26 +109,23 @@ static __always_inline void make_answer(struct arp_frame *frame, const __u8 *mac
 	__builtin_memcpy(frame->arp.target_address, frame->arp.sender_address, 4);
 	__builtin_memcpy(frame->arp.sender, mac, ETH_ALEN);
 	__builtin_memcpy(frame->arp.sender_address, &wanted, 4);
+	return bpf_skb_store_bytes(skb, 0, frame, sizeof(*frame), 0);
 }
 
 /* Answers from the table, for machines on other hosts; those here answer themselves, and nobody answers for others. */
 static __always_inline int answer_arp(struct __sk_buff *skb, struct port *port)
 {
-	if (bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct arp)))
+	struct arp_frame frame;
+	if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame)))
 		return drop(MALFORMED);
-	struct arp_frame *frame = (void *)(long)skb->data;
-	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
-		return drop(MALFORMED);
-	if (frame->arp.hardware != bpf_htons(ARPHRD_ETHER) || frame->arp.protocol != bpf_htons(ETH_P_IP) ||
-	    frame->arp.operation != bpf_htons(ARPOP_REQUEST))
+	if (!is_question(&frame))
 		return TC_ACT_SHOT;
 	struct address_key key = { .vsid = port->vsid };
-	__builtin_memcpy(&key.address, frame->arp.target_address, 4);
+	__builtin_memcpy(&key.address, frame.arp.target_address, 4);
 	struct address *found = bpf_map_lookup_elem(&addresses, &key);
 	if (!found || found->provider == port->here)
 		return TC_ACT_SHOT;
-	make_answer(frame, found->mac, key.address);
-	return bpf_redirect(skb->ifindex, 0);
+	return answer(skb, &frame, found->mac, key.address) ? drop(MALFORMED) : bpf_redirect(skb->ifindex, 0);
 }
 
 /* Makes room for an envelope. A frame that came in one, and was routed here, is still marked so, and the kernel marks none twice:
@@ -285,7 +290,7 @@ static __always_inline struct port *port_of(__u32 vsid, __u8 encapsulation, __u3
 	return port;
 }
 
-/* Takes a frame out of its envelope, if the tables allow it from that host. */
+/* Takes a frame out of its envelope of `outer` bytes, if the tables allow it from that host. */
 static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vsid, __u32 outer, __u8 encapsulation)
 {
 	__u32 device;
@@ -318,11 +323,17 @@ static __always_inline int unwrap(struct __sk_buff *skb, __be32 sender, __u32 vs
 		if (!to || *to != port->here)
 			return drop(UNKNOWN_DESTINATION);
 	}
-	/* What is taken away lies between the outer hardware addresses and the inner packet. */
-	if (bpf_skb_adjust_room(skb, -(__s32)outer, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-		return drop(MALFORMED);
-	if (bpf_skb_store_bytes(skb, 0, &inner.ether, sizeof(inner.ether), BPF_F_INVALIDATE_HASH))
-		return drop(MALFORMED);
+	if (outer) {
+		/* What is taken away lies between the outer hardware addresses and the inner packet. */
+		if (bpf_skb_adjust_room(skb, -(__s32)outer, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+			return drop(MALFORMED);
+		if (bpf_skb_store_bytes(skb, 0, &inner.ether, sizeof(inner.ether), BPF_F_INVALIDATE_HASH))
+			return drop(MALFORMED);
+	} else {
+		/* What the device says of checksum and flow, it says of the envelope. */
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
+		bpf_set_hash_invalid(skb);
+	}
 	received(vsid, skb->len);
 	return bpf_redirect(device, 0);
 }
@@ -365,27 +376,29 @@ static __always_inline int answer_for_machines(struct __sk_buff *skb)
 {
 	__u32 device = skb->ifindex;
 	struct face *face = bpf_map_lookup_elem(&faces, &device);
-	if (!face || skb->vlan_present || bpf_skb_pull_data(skb, sizeof(struct arp_frame)))
-		return NOT_OURS;
-	struct arp_frame *frame = (void *)(long)skb->data;
-	if ((void *)(frame + 1) > (void *)(long)skb->data_end)
-		return NOT_OURS;
-	if (frame->arp.hardware != bpf_htons(ARPHRD_ETHER) || frame->arp.protocol != bpf_htons(ETH_P_IP) ||
-	    frame->arp.operation != bpf_htons(ARPOP_REQUEST))
+	struct arp_frame frame;
+	if (!face || bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame)) || !is_question(&frame))
 		return NOT_OURS;
 	__be32 wanted;
-	__builtin_memcpy(&wanted, frame->arp.target_address, 4);
+	__builtin_memcpy(&wanted, frame.arp.target_address, 4);
 	struct owner *owner = bpf_map_lookup_elem(&owners, &wanted);
 	if (!owner || !bpf_map_lookup_elem(&own, &owner->provider))
 		return NOT_OURS;
-	make_answer(frame, face->mac, wanted);
-	return bpf_redirect(device, 0);
+	return answer(skb, &frame, face->mac, wanted) ? NOT_OURS : bpf_redirect(device, 0);
 }
 
+/* Nothing here writes to a packet but by helpers: else the kernel would copy it at the beginning where somebody else looks
+ * at it too, as tcpdump does, and the note would be lost. */
 SEC("classifier")
 int arrive(struct __sk_buff *skb)
 {
 	struct outer_frame outer;
+	struct note note;
+	if (read_note(skb, &note))
+		return skb->vlan_present ? drop(TAGGED) : unwrap(skb, note.sender, note.vsid, 0, note.encapsulation);
+	/* Of another network of the same wire. */
+	if (skb->vlan_present)
+		return NOT_OURS;
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return answer_for_machines(skb);
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))

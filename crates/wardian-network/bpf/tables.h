@@ -61,10 +61,10 @@ struct inside_key {
 	__be32 address;
 };
 
-/* A device's own hardware address. */
+/* A device's own hardware address, and whether envelopes may have been taken off by its driver. */
 struct face {
 	__u8 mac[6];
-	__u16 unused;
+	__u16 early;
 };
 
 enum encapsulation { NVGRE = 1, VXLAN = 2, IP_REWRITE = 3 };

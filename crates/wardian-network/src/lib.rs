@@ -41,4 +41,4 @@ pub use error::NetworkError;
 pub use hand_over::HandOver;
 pub use network::{Network, NetworkConfig};
 pub use services::Services;
-pub use underlay::{LabUplink, Underlay, UnderlayConfig, UnderlayError};
+pub use underlay::{DecapsulationPlace, LabUplink, Underlay, UnderlayConfig, UnderlayError};

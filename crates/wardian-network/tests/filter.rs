@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use common::{
     Namespace,
-    fabric::{Fabric, TestSwitch, subnet},
+    fabric::{Fabric, TestSwitch, nvgre, subnet},
     talk::{Datagrams, echo, tcp_begins},
 };
 use wardian_model::{mac::MacAddress, vsid::Vsid};
@@ -33,7 +33,10 @@ fn tenant(fabric: &mut Fabric, name: &str, subnet: Subnet) -> Tenant {
 }
 
 fn red_and_blue(encapsulation: Encapsulation) -> (Fabric, Tenant, Tenant) {
-    let mut fabric = Fabric::new(3);
+    red_and_blue_on(Fabric::new(3), encapsulation)
+}
+
+fn red_and_blue_on(mut fabric: Fabric, encapsulation: Encapsulation) -> (Fabric, Tenant, Tenant) {
     let hosts: Vec<_> = fabric.hosts.iter().map(|host| host.provider).collect();
     let (red, blue) = (subnet(5001, 1, encapsulation, 23, &hosts), subnet(6001, 2, encapsulation, 23, &hosts));
     let (red, blue) = (tenant(&mut fabric, "red", red), tenant(&mut fabric, "blue", blue));
@@ -62,8 +65,8 @@ fn echo_requests(space: &Namespace) -> u64 {
     names.zip(values).find(|(name, _)| *name == "InEchos").unwrap().1.parse().unwrap()
 }
 
-fn everybody_reaches_their_own_and_nobody_else(encapsulation: Encapsulation) {
-    let (fabric, red, blue) = red_and_blue(encapsulation);
+fn everybody_reaches_their_own_and_nobody_else(fabric: Fabric, encapsulation: Encapsulation) {
+    let (fabric, red, blue) = red_and_blue_on(fabric, encapsulation);
     let mut servers = Vec::new();
     for (name, tenant) in [("red", &red), ("blue", &blue)] {
         for (n, guest) in tenant.guests.iter().enumerate() {
@@ -109,17 +112,24 @@ fn everybody_reaches_their_own_and_nobody_else(encapsulation: Encapsulation) {
 
 #[test]
 fn two_tenants_of_one_inside_reach_their_own_over_nvgre() {
-    everybody_reaches_their_own_and_nobody_else(Encapsulation::Nvgre);
+    everybody_reaches_their_own_and_nobody_else(Fabric::new(3), Encapsulation::Nvgre);
 }
 
 #[test]
 fn two_tenants_of_one_inside_reach_their_own_over_vxlan() {
-    everybody_reaches_their_own_and_nobody_else(Encapsulation::Vxlan);
+    everybody_reaches_their_own_and_nobody_else(Fabric::new(3), Encapsulation::Vxlan);
 }
 
 #[test]
 fn two_tenants_of_one_inside_reach_their_own_by_rewritten_addresses() {
-    everybody_reaches_their_own_and_nobody_else(Encapsulation::IpRewrite);
+    everybody_reaches_their_own_and_nobody_else(Fabric::new(3), Encapsulation::IpRewrite);
+}
+
+#[test]
+fn two_tenants_of_one_inside_reach_their_own_where_drivers_take_envelopes_off() {
+    for encapsulation in Encapsulation::ALL {
+        everybody_reaches_their_own_and_nobody_else(Fabric::early(3), encapsulation);
+    }
 }
 
 /// An envelope with an ICMP echo request in it, as anybody who may send raw packets can make it.
@@ -140,22 +150,22 @@ impl Envelope {
             .icmpv4_echo_request(7, 1);
         let mut inner = Vec::new();
         builder.write(&mut inner, b"forged").unwrap();
-        let mut gre = vec![0x20, 0, 0x65, 0x58];
-        gre.extend((self.vsid << 8).to_be_bytes());
-        gre.extend(inner);
-        let length = u16::try_from(gre.len()).unwrap();
-        let header =
-            etherparse::Ipv4Header::new(length, 64, etherparse::IpNumber::GRE, self.from.octets(), self.to.octets());
-        let mut packet = Vec::new();
-        header.unwrap().write(&mut packet).unwrap();
-        packet.extend(gre);
-        packet
+        nvgre(self.from, self.to, self.vsid, &inner)
     }
 }
 
 #[test]
 fn forged_envelopes_are_dropped_and_counted() {
-    let (fabric, red, blue) = red_and_blue(Encapsulation::Nvgre);
+    forged_envelopes_are_dropped(Fabric::new(3));
+}
+
+#[test]
+fn forged_envelopes_are_dropped_and_counted_where_drivers_take_them_off() {
+    forged_envelopes_are_dropped(Fabric::early(3));
+}
+
+fn forged_envelopes_are_dropped(fabric: Fabric) {
+    let (fabric, red, blue) = red_and_blue_on(fabric, Encapsulation::Nvgre);
     let [a, b, c] = [0, 1, 2].map(|n| fabric.hosts[n].provider);
     let stranger = fabric.stranger("stranger", Ipv4Addr::new(10, 2, 0, 77));
     let mac = |tenant: &Tenant, n: usize| tenant.subnet.seats[n].mac.bytes();
@@ -191,6 +201,7 @@ fn forged_envelopes_are_dropped_and_counted() {
     for (what, reason, sender, envelope) in [
         ("a subnet nobody has", Reason::NoSwitch, from_c, Envelope { vsid: 7777, ..right() }),
         ("a reserved subnet", Reason::NoSwitch, from_c, Envelope { vsid: 17, ..right() }),
+        ("the subnet that is none", Reason::NoSwitch, from_c, Envelope { vsid: 0, ..right() }),
         ("another's hardware address", Reason::ForgedMac, from_c, Envelope { source: mac(&red, 0), ..right() }),
         ("nobody's hardware address", Reason::ForgedMac, from_c, Envelope { source: [2, 9, 9, 9, 9, 9], ..right() }),
         (
@@ -332,7 +343,16 @@ fn what_does_not_fit_is_told_to_its_sender_and_bulk_traffic_goes_through() {
 
 #[test]
 fn traffic_goes_on_while_no_daemon_runs_and_while_the_next_one_begins() {
-    let (mut fabric, red, blue) = red_and_blue(Encapsulation::Nvgre);
+    traffic_goes_on(Fabric::new(3));
+}
+
+#[test]
+fn traffic_goes_on_where_drivers_take_envelopes_off() {
+    traffic_goes_on(Fabric::early(3));
+}
+
+fn traffic_goes_on(fabric: Fabric) {
+    let (mut fabric, red, blue) = red_and_blue_on(fabric, Encapsulation::Nvgre);
     echo(&red.guests[1], &[81], &[]);
     assert!(reaches(|| red.guests[0].pings("192.168.23.2")));
     let pings = red.guests[0].start("ping -i 0.005 -c 400 -W 5 -q 192.168.23.2");

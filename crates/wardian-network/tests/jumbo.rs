@@ -8,6 +8,7 @@ use common::{
     cluster::Cluster,
     stretch::{Stretched, shop},
 };
+use wardian_model::encapsulation::Decapsulation;
 use wardian_network::UnderlayError;
 use wardian_plan::fabric::Encapsulation;
 
@@ -25,9 +26,14 @@ fn gets_all(client: &Namespace, server: &Namespace, address: &str) {
     assert_eq!(got.and_then(|got| got.trim().parse().ok()), Some(body.len()), "{address} sends all");
 }
 
-fn large_packets_go_whole(encapsulation: Encapsulation) {
+fn large_packets_go_whole(encapsulation: Encapsulation, decapsulation: Decapsulation) {
     let mtu = encapsulation.guest_mtu(UNDERLAY);
-    let mut all = Stretched::over(Cluster::on(UNDERLAY, 2, encapsulation, mtu));
+    let mut cluster = Cluster::on(UNDERLAY, 2, encapsulation, mtu);
+    for host in &mut cluster.hosts {
+        host.decapsulation = decapsulation;
+        host.reopen(encapsulation).unwrap();
+    }
+    let mut all = Stretched::over(cluster);
     // DHCP tells the machines, which is asserted there.
     all.up(shop(1, "open", ["a", "b", "b"]));
     all.outsider(0, 70);
@@ -48,12 +54,20 @@ fn large_packets_go_whole(encapsulation: Encapsulation) {
 
 #[test]
 fn large_packets_go_whole_over_nvgre() {
-    large_packets_go_whole(Encapsulation::Nvgre);
+    large_packets_go_whole(Encapsulation::Nvgre, Decapsulation::Tc);
 }
 
 #[test]
 fn large_packets_go_whole_over_vxlan() {
-    large_packets_go_whole(Encapsulation::Vxlan);
+    large_packets_go_whole(Encapsulation::Vxlan, Decapsulation::Tc);
+}
+
+/// They are in several pages each, of which the program sees the first.
+#[test]
+fn large_packets_go_whole_where_drivers_take_envelopes_off() {
+    for encapsulation in [Encapsulation::Nvgre, Encapsulation::Vxlan] {
+        large_packets_go_whole(encapsulation, Decapsulation::Xdp);
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ unknown keys are errors:
   # peer-port = 7643
   # How frames travel between hosts, where an environment says nothing else: nvgre or vxlan, the same for all.
   # encapsulation = \"nvgre\"
+  # Where this host takes them out of their envelopes: in the network card's driver (xdp), after it (tc), or where it can.
+  # decapsulation = \"auto\"
   # The largest packet, in bytes, that the physical network takes between any two hosts; the same for all.
   # mtu = 1500
   # Addresses that the physical network brings to this host, for machines of environments with ip-rewrite.

@@ -1,11 +1,13 @@
 //! The filter of a host: eBPF (`bpf/`) under its switches, carrying frames of virtual subnets between hosts.
 //!
 //! The program that takes frames from a switch sits on the host's end of the switch's uplink, the one that takes
-//! envelopes sits on the device towards the other hosts; both by TCX. Tables and links are pinned in a BPF file system,
+//! envelopes sits on the device towards the other hosts; both by TCX. Where that device's driver can, it takes envelopes
+//! off before (XDP). Tables and links are pinned in a BPF file system,
 //! so that traffic goes on while no daemon runs, and the next daemon finds everything: it puts its own programs in the
 //! place of those that are there, atomically, and goes on with the same tables.
 
 mod counters;
+mod early;
 mod known;
 mod tables;
 
@@ -30,6 +32,7 @@ use wardian_model::vsid::Vsid;
 use wardian_plan::fabric::{Change, Encapsulation, Lookup, Switch};
 
 pub use counters::{Carried, FilterCounters, Reason};
+pub use early::TakenOff;
 
 /// Compiled by `build.rs`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filter.o"));
@@ -58,6 +61,14 @@ pub enum FilterError {
     /// A program could not be put at a device.
     #[error("the packet filter can't be put at {device}")]
     Attach {
+        /// The device.
+        device: String,
+        /// What the kernel says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The device's driver takes no envelopes off.
+    #[error("{device} or its driver can't take envelopes off (XDP)")]
+    NoXdp {
         /// The device.
         device: String,
         /// What the kernel says.
@@ -177,7 +188,9 @@ impl Filter {
     /// When the kernel refuses, or there is no such device.
     pub fn receive(&mut self, device: &str, mac: [u8; 6], here: Ipv4Addr) -> Result<(), FilterError> {
         self.put("own", here.octets(), 1u8)?;
-        self.put("faces", index(device)?, tables::face(mac))?;
+        let face = self.table::<u32, tables::FaceValue>("faces")?.get(&index(device)?, 0).ok();
+        let early = face.as_ref().is_some_and(tables::is_early);
+        self.put("faces", index(device)?, tables::face(mac, early))?;
         self.attach(Side::Arrive, device)
     }
 
@@ -194,16 +207,17 @@ impl Filter {
             }
         }
         let device = index(device)?;
+        let own = [format!("{}{device}", early::PIN), format!("{}-{device}", Side::Arrive.name())];
+        for pin in pinned(&self.pins)? {
+            let name = pin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let receives = name.starts_with(early::PIN) || name.starts_with("arrive-");
+            if receives && own.iter().all(|own| own != name) {
+                std::fs::remove_file(&pin).map_err(|source| FilterError::Detach { pin, source })?;
+            }
+        }
         for (other, _) in self.rows::<u32, tables::FaceValue>("faces")? {
             if other != device {
                 self.remove::<_, tables::FaceValue>("faces", other)?;
-            }
-        }
-        let own = self.pin(Side::Arrive, device);
-        for pin in pinned(&self.pins)? {
-            let name = pin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if pin != own && name.starts_with("arrive-") {
-                std::fs::remove_file(&pin).map_err(|source| FilterError::Detach { pin, source })?;
             }
         }
         Ok(())
@@ -462,11 +476,16 @@ fn read(table: &'static str) -> impl FnOnce(MapError) -> FilterError + Copy {
     move |source| FilterError::Table { table, doing: "read", source }
 }
 
-/// What is pinned in the BPF file system at `pins`. Names with dots are the kernel's own.
+/// What is pinned in the BPF file system at `pins`, in an order in which it can be taken away: what `early` has taken
+/// out of its envelope, `arrive` must see. Names with dots are the kernel's own.
 fn pinned(pins: &Path) -> Result<Vec<PathBuf>, FilterError> {
     let entries = std::fs::read_dir(pins).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|source| FilterError::Mount { path: pins.to_owned(), source })?;
-    Ok(entries.iter().map(std::fs::DirEntry::path).filter(|path| path.extension().is_none()).collect())
+    let mut pins: Vec<_> =
+        entries.iter().map(std::fs::DirEntry::path).filter(|path| path.extension().is_none()).collect();
+    let is_early = |pin: &PathBuf| pin.file_name().is_some_and(|name| name.to_string_lossy().starts_with(early::PIN));
+    pins.sort_by_key(|pin| !is_early(pin));
+    Ok(pins)
 }
 
 /// Whether a BPF file system is there.

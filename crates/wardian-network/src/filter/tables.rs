@@ -42,8 +42,20 @@ pub(super) fn is_of(port: &PortValue, vsid: Vsid) -> bool {
     port[..4] == number(vsid)
 }
 
-pub(super) fn face(mac: [u8; 6]) -> FaceValue {
-    joined(&[&mac, &[0; 2]])
+pub(super) fn face(mac: [u8; 6], early: bool) -> FaceValue {
+    joined(&[&mac, &u16::from(early).to_ne_bytes()])
+}
+
+/// Whether envelopes may have been taken off there by the driver.
+pub(super) fn is_early(face: &FaceValue) -> bool {
+    face[6..] != [0; 2]
+}
+
+/// What `early` has made of a packet, the note before it: the subnet, the sender and the inner frame, if an envelope
+/// was taken off.
+pub(super) fn read_note(made: &[u8]) -> Option<(u32, Ipv4Addr, &[u8])> {
+    let vsid = u32::from_ne_bytes(part(made, 0)?);
+    Some((vsid, part::<4>(made, 4)?.into(), made.get(12..)?)).filter(|(vsid, ..)| *vsid != 0)
 }
 
 /// What is behind a machine's own provider address.

@@ -47,6 +47,8 @@ pub(crate) struct Link {
     /// The same for one that shows the packets it hands on to the rules of IPv4.
     pub(crate) is_settled_to_filter: bool,
     pub(crate) is_veth: bool,
+    /// Whether there is no hardware behind it: the kernel says of what kind such links are.
+    pub(crate) is_in_memory: bool,
 }
 
 /// What of a link shall change.
@@ -389,6 +391,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
         is_settled: true,
         is_settled_to_filter: true,
         is_veth: false,
+        is_in_memory: false,
     };
     let (mut flooded, mut grouped) = (true, false);
     for attribute in message.attributes {
@@ -421,6 +424,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
                     _ => false,
                 });
                 link.is_veth |= infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+                link.is_in_memory |= infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
             }
             _ => {}
         }

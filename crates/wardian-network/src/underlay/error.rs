@@ -53,6 +53,17 @@ pub enum UnderlayError {
         /// The lab bridge.
         bridge: String,
     },
+    /// The device's driver shall take envelopes off, and does not.
+    #[error(
+        "{device} or its driver can't take envelopes off (XDP); say `decapsulation = \"auto\"` in [cluster], or remove \
+         another's program there (`ip link set {device} xdp off`)"
+    )]
+    NoXdp {
+        /// The device.
+        device: String,
+        /// What the kernel says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Somebody else has a link with the name of the uplink.
     #[error(
         "{name} exists already and belongs to {owner}; remove it, the lab network's uplink to other hosts has that name"

@@ -10,6 +10,7 @@
 //! All is in the namespace of the thread that opens it.
 
 mod addresses;
+mod early;
 mod error;
 mod links;
 
@@ -23,7 +24,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use wardian_model::{mac::MacAddress, vsid::Vsid};
+use wardian_model::{encapsulation::Decapsulation, mac::MacAddress, vsid::Vsid};
 use wardian_plan::{
     fabric::{self, Change, Encapsulation, HostPolicy, difference},
     network::UplinkPlan,
@@ -35,6 +36,7 @@ use crate::{
     filter::{Filter, FilterCounters, Uplink},
     kernel::namespace::Namespace,
 };
+pub use early::DecapsulationPlace;
 pub use error::UnderlayError;
 
 /// What is tried where that fails.
@@ -51,6 +53,8 @@ pub struct UnderlayConfig {
     pub provider: Ipv4Addr,
     /// How frames travel between hosts.
     pub encapsulation: Encapsulation,
+    /// Where they are taken out of their envelopes.
+    pub decapsulation: Decapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub mtu: u16,
     /// Where machines on this host get provider addresses of their own from.
@@ -72,6 +76,7 @@ pub struct Underlay {
     /// The daemon's own namespace.
     daemon: Namespace,
     device: String,
+    decapsulation: DecapsulationPlace,
     mtu: u16,
     state: Arc<Mutex<State>>,
 }
@@ -102,24 +107,26 @@ impl Underlay {
     ///
     /// # Errors
     /// [`UnderlayError::NoProvider`] when no device has that address, [`UnderlayError::NotEthernet`] when one has it
-    /// that leads to no host, [`UnderlayError::Narrow`] when it takes smaller packets, and what the kernel refuses.
+    /// that leads to no host, [`UnderlayError::Narrow`] when it takes smaller packets, [`UnderlayError::NoXdp`] when its
+    /// driver shall take envelopes off and can't, and what the kernel refuses.
     pub async fn open(config: UnderlayConfig) -> Result<Self, UnderlayError> {
         let daemon = Namespace::current()?;
         let (provider, needed, pins) = (config.provider, config.mtu, pins(&config.run_dir));
-        let rewrite_addresses = config.rewrite_addresses;
+        let (rewrite_addresses, decapsulation) = (config.rewrite_addresses, config.decapsulation);
         let open = move || {
             let device = links::device_of(provider)?;
             links::is_wide(&device, provider, needed)?;
             let mut filter = Filter::open(&pins)?;
             filter.receive_only(&device.name, links::mac_of(&device), provider)?;
+            let decapsulation = early::choose(&mut filter, &device, decapsulation)?;
             addresses::hold(rewrite_addresses)?;
-            Ok((device, filter))
+            Ok((device, decapsulation, filter))
         };
-        let (device, filter) = run(&daemon, "open the way to other hosts", open).await?;
+        let (device, decapsulation, filter) = run(&daemon, "open the way to other hosts", open).await?;
         // The device may take more than the way to some host.
         let mtu = config.encapsulation.guest_mtu(config.mtu);
         let state = Arc::new(Mutex::new(State { filter, known: None, port: None }));
-        Ok(Self { config, daemon, device: device.name, mtu, state })
+        Ok(Self { config, daemon, device: device.name, decapsulation, mtu, state })
     }
 
     /// What it was opened with.
@@ -132,6 +139,12 @@ impl Underlay {
     #[must_use]
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Where envelopes are taken off.
+    #[must_use]
+    pub const fn decapsulation(&self) -> &DecapsulationPlace {
+        &self.decapsulation
     }
 
     /// The largest IP packet that fits between hosts, in bytes. Who sends a larger one that must not be cut is told; a

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, path::PathBuf};
 
 use ipnet::Ipv4Net;
 use nix::mount::{MntFlags, umount2};
-use wardian_model::{environment::EnvironmentRecord, mac::MacAddress};
+use wardian_model::{encapsulation::Decapsulation, environment::EnvironmentRecord, mac::MacAddress};
 use wardian_network::{
     Network, NetworkConfig, Underlay, UnderlayConfig, UnderlayError,
     filter::{FilterCounters, Reason},
@@ -42,6 +42,8 @@ pub struct ClusterHost {
     pub bridge: MacAddress,
     /// What the physical network is said to take, in bytes.
     pub underlay_mtu: u16,
+    /// Where envelopes shall be taken off when it is opened again.
+    pub decapsulation: Decapsulation,
 }
 
 /// A namespace on a host, with all addresses on one hardware address.
@@ -179,6 +181,7 @@ impl ClusterHost {
             underlay: None,
             bridge,
             underlay_mtu: fabric.mtu,
+            decapsulation: Decapsulation::Auto,
         };
         host.reopen(encapsulation).unwrap();
         host
@@ -200,6 +203,7 @@ impl ClusterHost {
             instance: "test".to_owned(),
             provider,
             encapsulation,
+            decapsulation: self.decapsulation,
             mtu,
             rewrite_addresses: Some(rewrite_addresses(provider)),
         };

@@ -20,6 +20,8 @@ pub struct Fabric {
     pub folder: tempfile::TempDir,
     /// What it takes, in bytes.
     pub mtu: u16,
+    /// Whether drivers of hosts take envelopes off.
+    early: bool,
 }
 
 /// A host: what it has of its own, and the filter.
@@ -30,6 +32,7 @@ pub struct FabricHost {
     /// What it was told last.
     pub policy: HostPolicy,
     pub pins: std::path::PathBuf,
+    early: bool,
 }
 
 /// A subnet's switch on one host.
@@ -42,6 +45,14 @@ impl Fabric {
         Self::with_mtu(hosts, UNDERLAY_MTU)
     }
 
+    /// As [`Self::new`], with envelopes taken off by the drivers of all hosts.
+    pub fn early(hosts: u8) -> Self {
+        let mut fabric = Self::new(0);
+        fabric.early = true;
+        fabric.add_hosts(hosts);
+        fabric
+    }
+
     pub fn with_mtu(hosts: u8, mtu: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let router = Namespace::new(folder.path().join("router"));
@@ -52,12 +63,16 @@ impl Fabric {
             router.run(&format!("ip address add 10.{subnet}.0.254/16 dev lan{subnet}"));
             router.run(&format!("ip link set lan{subnet} up"));
         }
-        let mut fabric = Self { router, hosts: Vec::new(), folder, mtu };
+        let mut fabric = Self { router, hosts: Vec::new(), folder, mtu, early: false };
+        fabric.add_hosts(hosts);
+        fabric
+    }
+
+    fn add_hosts(&mut self, hosts: u8) {
         for n in 0..hosts {
             let (subnet, number) = if n == 0 { (1, 1) } else { (2, n) };
-            fabric.hosts.push(FabricHost::new(&fabric, n, Ipv4Addr::new(10, subnet, 0, number)));
+            self.hosts.push(FabricHost::new(self, n, Ipv4Addr::new(10, subnet, 0, number)));
         }
-        fabric
     }
 
     /// A computer on the second physical subnet that is nobody's host.
@@ -154,8 +169,8 @@ impl FabricHost {
         let space = Namespace::new(fabric.folder.path().join(format!("host{n}")));
         fabric.plug(&space, &format!("h{n}"), provider);
         let pins = fabric.folder.path().join(format!("bpf{n}"));
-        let filter = open(&space, &pins, provider);
-        Self { space, provider, filter, policy: HostPolicy::default(), pins }
+        let filter = open(&space, &pins, provider, fabric.early);
+        Self { space, provider, filter, policy: HostPolicy::default(), pins, early: fabric.early }
     }
 
     pub fn counters(&self) -> FilterCounters {
@@ -164,17 +179,20 @@ impl FabricHost {
 
     /// As a new daemon does, after the old one was killed.
     pub fn reopen(&mut self, uplinks: &[Uplink]) {
-        self.filter = open(&self.space, &self.pins, self.provider);
+        self.filter = open(&self.space, &self.pins, self.provider, self.early);
         let (space, filter) = (&self.space, &mut self.filter);
         space.enter(|| uplinks.iter().for_each(|uplink| filter.connect(uplink).unwrap()));
     }
 }
 
-fn open(space: &Namespace, pins: &Path, provider: Ipv4Addr) -> Filter {
+fn open(space: &Namespace, pins: &Path, provider: Ipv4Addr, early: bool) -> Filter {
     let mac = mac_of(space, "eth0").bytes();
     space.enter(|| {
         let mut filter = Filter::open(pins).unwrap();
         filter.receive("eth0", mac, provider).unwrap();
+        if early {
+            filter.take_off_early("eth0", mac).unwrap();
+        }
         filter
     })
 }
@@ -206,4 +224,17 @@ pub fn subnet(vsid: u32, domain: u32, encapsulation: Encapsulation, third: u8, h
     };
     let seats = (1..).zip(hosts).map(seat).collect();
     Subnet { vsid: Vsid::try_from(vsid).unwrap(), domain, encapsulation, seats, passages: Vec::new() }
+}
+
+/// The envelope of NVGRE around a frame, as anybody who may send raw packets can make it.
+pub fn nvgre(from: Ipv4Addr, to: Ipv4Addr, vsid: u32, inner: &[u8]) -> Vec<u8> {
+    let mut gre = vec![0x20, 0, 0x65, 0x58];
+    gre.extend((vsid << 8).to_be_bytes());
+    gre.extend(inner);
+    let length = u16::try_from(gre.len()).unwrap();
+    let header = etherparse::Ipv4Header::new(length, 64, etherparse::IpNumber::GRE, from.octets(), to.octets());
+    let mut packet = Vec::new();
+    header.unwrap().write(&mut packet).unwrap();
+    packet.extend(gre);
+    packet
 }

@@ -261,12 +261,26 @@ impl Namespace {
 
     /// Sends an IPv4 packet as it is.
     pub fn send_packet(&self, packet: &[u8]) {
+        self.send_packets(&[packet.to_vec()]);
+    }
+
+    /// Sends IPv4 packets as they are, to one address, close behind one another.
+    pub fn send_packets(&self, packets: &[Vec<u8>]) {
         use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
         self.enter(|| {
             let socket = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Raw).unwrap();
-            let to = SockaddrIn::new(packet[16], packet[17], packet[18], packet[19], 0);
-            sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty()).unwrap();
+            for packet in packets {
+                let to = SockaddrIn::new(packet[16], packet[17], packet[18], packet[19], 0);
+                sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty()).unwrap();
+            }
         });
+    }
+
+    /// All frames that its devices see from now on.
+    pub fn sniff(&self) -> Sniffer {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        self.enter(|| Sniffer(socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap()))
     }
 
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
@@ -295,6 +309,18 @@ pub fn fetch(address: &str) -> Option<String> {
 
 fn fetch_command(address: &str) -> String {
     format!("curl -s --noproxy '*' --max-time 1.5 http://{address}/")
+}
+
+/// What a computer sees.
+pub struct Sniffer(OwnedFd);
+
+impl Sniffer {
+    /// What it has seen since it was asked last; nothing of what the kernel had no room for.
+    pub fn frames(&self) -> Vec<Vec<u8>> {
+        let mut buffer = vec![0; 70_000];
+        std::iter::from_fn(|| nix::unistd::read(&self.0, &mut buffer).ok().map(|length| buffer[..length].to_vec()))
+            .collect()
+    }
 }
 
 pub struct Server {

@@ -43,7 +43,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut fabric = Fabric::new(2);
+        let mut fabric = Fabric::early(2);
         let [there, here] = [0, 1].map(|n: usize| fabric.hosts[n].provider);
         let mut subnets = vec![
             subnet(5001, 1, Encapsulation::Nvgre, 23, &[there, here]),
@@ -151,7 +151,14 @@ impl World {
     fn try_one(&self, device: &str, mut frame: Vec<u8>) -> Option<String> {
         // As on a wire, and the kernel tries nothing shorter.
         frame.resize(frame.len().clamp(SHORTEST, LONGEST), 0);
-        let verdict = self.fabric.hosts[1].filter.judge(Self::side(device), device, &frame).unwrap();
+        let filter = &self.fabric.hosts[1].filter;
+        if device == "eth0" {
+            let (expected, found) = (self.rules.early(&frame), filter.try_early(&frame).unwrap());
+            if expected != found {
+                return Some(format!("driver {frame:02x?}: expected {expected:02x?}, found {found:02x?}"));
+            }
+        }
+        let verdict = filter.judge(Self::side(device), device, &frame).unwrap();
         self.expected(device, &frame).differs(&verdict).map(|wrong| format!("{device} {frame:02x?}: {wrong}"))
     }
 
@@ -218,6 +225,8 @@ fn right_frames_are_sent_on_and_what_was_ever_treated_wrongly_is_treated_rightly
             matches!(world.expected(device, &frame), Expected::Sent(_))
         });
         assert!(sent.count() >= 8, "{device}");
+        let taken_off = seeds.iter().filter(|frame| device == "eth0" && world.rules.early(frame).is_some());
+        assert!(device != "eth0" || taken_off.count() >= 8);
         world.try_all(device, seeds.into_iter());
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use wardian_model::mac::MacAddress;
-use wardian_network::filter::Verdict;
+use wardian_network::filter::{TakenOff, Verdict};
 use wardian_plan::fabric::{Encapsulation, Seat, Subnet};
 
 use crate::{UNDERLAY_MTU, frames::at};
@@ -221,6 +221,25 @@ impl Rules {
     fn inside(&self, domain: u32, address: [u8; 4]) -> Option<[u8; 4]> {
         let (subnet, seat) = self.owner(address)?;
         (subnet.domain == domain).then_some(seat.address.octets())
+    }
+
+    /// What the device's driver takes out of its envelope: a packet for one machine, whoever it is from.
+    pub(crate) fn early(&self, frame: &[u8]) -> Option<TakenOff> {
+        let is_ours = at(frame, 12)? == [8, 0] && frame[14] == 0x45 && at(frame, 30)? == self.here.octets();
+        let in_one_piece = frame[20] & 0x3f == 0 && frame[21] == 0;
+        let (vsid, start): ([u8; 3], _) = match frame[23] {
+            47 if at(frame, 34)? == [0x20, 0, 0x65, 0x58] => (at(frame, 38)?, 42),
+            17 if at(frame, 36)? == [0x12, 0xb5] && at(frame, 42)? == [8, 0, 0, 0] => (at(frame, 46)?, 50),
+            _ => return None,
+        };
+        let vsid = u32::from_be_bytes([0, vsid[0], vsid[1], vsid[2]]);
+        let is_packet = at(frame, start + 12)? == [8, 0] && !is_for_all(at(frame, start)?);
+        let sender = at::<4>(frame, 26)?.into();
+        (is_ours && in_one_piece && is_packet && vsid != 0).then(|| TakenOff {
+            vsid,
+            sender,
+            frame: frame[start..].to_vec(),
+        })
     }
 
     /// What comes from the other hosts.

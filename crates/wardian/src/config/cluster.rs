@@ -7,7 +7,10 @@ use std::{
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
-use wardian_model::{encapsulation::Encapsulation, name::HostName};
+use wardian_model::{
+    encapsulation::{Decapsulation, Encapsulation},
+    name::HostName,
+};
 use wardian_store::{EtcdConfig, EtcdIdentity, EtcdTls};
 
 /// Where hosts reach each other's daemons unless told otherwise. Nobody has registered it.
@@ -24,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) peer: SocketAddrV4,
     /// How frames travel between hosts.
     pub(crate) encapsulation: Encapsulation,
+    /// Where they are taken out of their envelopes here.
+    pub(crate) decapsulation: Decapsulation,
     /// The largest IP packet that the physical network takes between any two hosts, in bytes.
     pub(crate) mtu: u16,
     /// Where machines on this host get provider addresses of their own from.
@@ -46,6 +51,8 @@ pub(super) struct File {
     peer_port: Option<u16>,
     #[serde(default = "nvgre")]
     encapsulation: Encapsulation,
+    #[serde(default)]
+    decapsulation: Decapsulation,
     #[serde(default = "common")]
     mtu: u16,
     rewrite_addresses: Option<Ipv4Net>,
@@ -146,6 +153,7 @@ impl File {
             provider: self.provider_address,
             peer: SocketAddrV4::new(self.provider_address, self.peer_port.unwrap_or(PEER_PORT)),
             encapsulation: self.encapsulation,
+            decapsulation: self.decapsulation,
             mtu: self.mtu,
             rewrite_addresses: self.rewrite_addresses,
             etcd,
@@ -179,6 +187,8 @@ mod tests {
         assert!(cluster.etcd.tls.is_none());
         let with = check(&format!("{LEAST}rewrite-addresses = '10.9.1.0/24'")).unwrap();
         assert_eq!((cluster.rewrite_addresses, with.rewrite_addresses), (None, Some("10.9.1.0/24".parse().unwrap())));
+        let tc = check(&format!("{LEAST}decapsulation = 'tc'")).unwrap();
+        assert_eq!((cluster.decapsulation, tc.decapsulation), (Decapsulation::Auto, Decapsulation::Tc));
         assert_eq!((cluster.mtu, check(&format!("{LEAST}mtu = 9000")).unwrap().mtu), (1500, 9000));
     }
 
@@ -189,6 +199,7 @@ mod tests {
         assert!(with("ca = '/a'").contains("has ca and no certificate"));
         assert!(with("encapsulation = 'ip-rewrite'").contains("nvgre"));
         assert!(with("encapsulation = 'geneve'").contains("geneve"));
+        assert!(with("decapsulation = 'ebpf'").contains("ebpf"));
         assert!(with("mtu = 1000").contains("1330 to 9216"));
         assert!(with("rewrite-addresses = '10.9.1.7'").contains("rewrite-addresses"));
         assert!(with("colour = 1").contains("colour"));

@@ -53,6 +53,7 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
     let membership = Membership {
         name: cluster.name.clone(),
         encapsulation: cluster.encapsulation,
+        decapsulation: cluster.decapsulation,
         mtu: cluster.mtu,
         rewrite_addresses: cluster.rewrite_addresses,
         provider: cluster.provider,
