@@ -5,7 +5,12 @@ use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use tokio::sync::watch;
-use wardian_model::{encapsulation::{Decapsulation, Encapsulation}, environment::Problem, host::Accelerator, name::HostName};
+use wardian_model::{
+    encapsulation::{Decapsulation, Encapsulation},
+    environment::Problem,
+    host::Accelerator,
+    name::HostName,
+};
 use wardian_network::update::Updater;
 use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
 use wardian_vault::{Digest, Vault};

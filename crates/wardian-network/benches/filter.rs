@@ -1,6 +1,6 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
-//! a bridge, and through bridges alone, in turns; the same stream where the wire cuts it into packets, as one of copper
-//! does, with envelopes taken off by the device's driver and after it. Prints a line for each ratio. `cargo xtask bench` runs it; it needs
+//! a bridge, and through bridges alone, in turns; a stream to a tap over a wire that cuts it into packets, as one of
+//! copper does, with envelopes taken off by the device's driver and after it (`cut` asks for this alone). Prints a line for each ratio. `cargo xtask bench` runs it; it needs
 //! root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
@@ -10,8 +10,9 @@ mod common;
 use std::{net::Ipv4Addr, time::Duration};
 
 use common::{
-    Namespace,
+    Guest, Namespace,
     fabric::{Fabric, TestSwitch, subnet},
+    open_tap,
 };
 use wardian_plan::fabric::{Change, Encapsulation, Lookup, Subnet};
 
@@ -22,6 +23,9 @@ fn main() {
     // `cargo test` runs benches too, to see that they can: not this one.
     if !std::env::args().any(|word| word == "--bench") {
         return;
+    }
+    if std::env::args().any(|word| word == "cut") {
+        return cut();
     }
     // The two hosts that are in one physical subnet: a router made of namespaces would cut segments in software.
     let mut fabric = Fabric::new(3);
@@ -34,7 +38,7 @@ fn main() {
     let (mut streams, mut rates) = ([(); 5].map(|()| Vec::new()), [(); 5].map(|()| Vec::new()));
     for _ in 0..ROUNDS {
         for (path, (streams, rates)) in paths.iter().zip(streams.iter_mut().zip(&mut rates)) {
-            streams.push(stream(path));
+            streams.push(stream(path.each_ref()));
             rates.push(requests(path));
         }
     }
@@ -55,9 +59,9 @@ fn main() {
     // Much more to look up in; in turns too.
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        few.push(stream(&nvgre.guests));
+        few.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, crowd);
-        many.push(stream(&nvgre.guests));
+        many.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, no_crowd);
     }
     let (few, many) = (median(few), median(many));
@@ -67,7 +71,7 @@ fn main() {
     cut();
 }
 
-/// The same stream where the wire cuts it, and the receiver's kernel joins what it can.
+/// The same stream between machines with taps, as QEMU has them, over a wire that cuts it.
 fn cut() {
     let wires = [Fabric::early(3), Fabric::new(3)].map(|mut fabric| {
         for host in &fabric.hosts {
@@ -76,22 +80,24 @@ fn cut() {
         for port in ["h1", "h2"] {
             fabric.router.run(&format!("ethtool -K {port} tso off"));
         }
-        let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
-        fabric.know(std::slice::from_ref(&nvgre.subnet));
-        (fabric, nvgre)
+        let subnet = subnet(5001, 1, Encapsulation::Nvgre, 23, &[fabric.hosts[1].provider, fabric.hosts[2].provider]);
+        let switches = [0, 1].map(|host| fabric.switch(host + 1, "s5001", &subnet, None));
+        let guests = [0, 1].map(|n| fabric.guest_at_tap(&switches[n], &format!("tap-{n}"), &subnet, &subnet.seats[n]));
+        fabric.know(std::slice::from_ref(&subnet));
+        (fabric, guests, switches)
     });
-    let kernel = kernel(&wires[1].0);
-    let paths = [&wires[0].1.guests, &wires[1].1.guests, &kernel.guests];
-    let mut streams = [(); 3].map(|()| Vec::new());
+    let (kernel, _between) = kernel_with_taps(&wires[1].0);
+    let (mut streams, paths) = ([(); 3].map(|()| Vec::new()), [&wires[0].1, &wires[1].1, &kernel]);
     for _ in 0..ROUNDS {
         for (path, streams) in paths.iter().zip(&mut streams) {
-            streams.push(stream(path));
+            streams.push(stream(path.each_ref().map(|guest| &guest.space)));
         }
     }
     let [driver, after, kernel] = streams.map(median);
-    eprintln!("Gb/s, cut: NVGRE by the driver {driver:.2}, after it {after:.2}, the kernel's VXLAN {kernel:.2}");
-    told("nvgre-cut-xdp", driver / kernel);
-    told("nvgre-cut-tc", after / kernel);
+    eprintln!(
+        "Gb/s to taps, cut: NVGRE by the driver {driver:.2}, after it {after:.2}, the kernel's VXLAN {kernel:.2}"
+    );
+    told("xdp-vs-tc", driver / after);
 }
 
 fn told(name: &str, value: f64) {
@@ -125,9 +131,34 @@ struct Peer {
 /// The peer: on each host a bridge and a VXLAN device in the host's namespace, which is where such devices are. Its
 /// port is another than the standard one, which is the filter's here.
 fn kernel(fabric: &Fabric) -> Peer {
-    let mtu = Encapsulation::Vxlan.guest_mtu(1500);
+    let bridges = kernel_bridges(fabric);
+    let guests = [0, 1].map(|n: usize| guest(fabric, "kernel", n, &bridges[n], KERNEL_MTU));
+    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "the kernel's VXLAN does not carry");
+    Peer { guests, _between: bridges.into() }
+}
+
+const KERNEL_MTU: u16 = Encapsulation::Vxlan.guest_mtu(1500);
+
+/// The same with machines at taps.
+fn kernel_with_taps(fabric: &Fabric) -> ([Guest; 2], [Namespace; 2]) {
+    let bridges = kernel_bridges(fabric);
+    let guests = [0, 1].map(|n: usize| {
+        let tap = bridges[n].enter(|| open_tap("t0"));
+        bridges[n].run(&format!("ip link set t0 mtu {KERNEL_MTU} master br0 up"));
+        let mac = wardian_model::mac::MacAddress::local(0x77_0000 + n as u32);
+        let guest = Guest::new(fabric.folder.path().join(format!("kernel-tap-{n}")), tap, mac);
+        guest.space.run(&format!("ip address add 192.168.23.{}/24 dev eth0", n + 1));
+        guest.space.run(&format!("ip link set eth0 mtu {KERNEL_MTU} up"));
+        guest
+    });
+    assert!((0..5).any(|_| guests[0].space.pings("192.168.23.2")), "the kernel's VXLAN does not carry");
+    (guests, bridges)
+}
+
+fn kernel_bridges(fabric: &Fabric) -> [Namespace; 2] {
+    let mtu = KERNEL_MTU;
     let providers = [fabric.hosts[1].provider, fabric.hosts[2].provider];
-    let bridges = [0, 1].map(|n: usize| {
+    [0, 1].map(|n: usize| {
         let (host, space) =
             (&fabric.hosts[n + 1].space, Namespace::new(fabric.folder.path().join(format!("kernel-{n}"))));
         space.run("ip link add br0 type bridge");
@@ -138,10 +169,7 @@ fn kernel(fabric: &Fabric) -> Peer {
         host.run(&format!("ip link set vx0 netns {}", space.path().display()));
         space.run("ip link set vx0 master br0 up");
         space
-    });
-    let guests = [0, 1].map(|n: usize| guest(fabric, "kernel", n, &bridges[n], mtu));
-    assert!((0..5).any(|_| guests[0].pings("192.168.23.2")), "the kernel's VXLAN does not carry");
-    Peer { guests, _between: bridges.into() }
+    })
 }
 
 /// The other peer: the same path with bridges alone.
@@ -178,7 +206,7 @@ fn guest(fabric: &Fabric, name: &str, n: usize, switch: &Namespace, mtu: u16) ->
 }
 
 /// One TCP stream, in Gb/s.
-fn stream(guests: &[Namespace; 2]) -> f64 {
+fn stream(guests: [&Namespace; 2]) -> f64 {
     let _server = guests[1].start("iperf3 -s -1 -p 5201");
     for _ in 0..50 {
         let said = guests[0].attempt(&format!("iperf3 -c 192.168.23.2 -p 5201 -t {SECONDS} -J")).unwrap_or_default();

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use common::{
     Namespace,
-    fabric::{Fabric, TestSwitch, nvgre, subnet},
+    fabric::{Fabric, TestSwitch, mac_of, nvgre, subnet},
     talk::{Datagrams, echo, tcp_begins},
 };
 use wardian_model::{mac::MacAddress, vsid::Vsid};
@@ -223,6 +223,14 @@ fn forged_envelopes_are_dropped(fabric: Fabric) {
         let before = dropped(reason);
         assert_eq!(received(envelope, sender, 0), [0, 0], "{what}");
         assert_eq!(dropped(reason), before + 3, "{what}");
+    }
+    // On the same wire in another network (802.1Q) than the provider address.
+    let [to, from] = [1, 2].map(|n| mac_of(&fabric.hosts[n].space, "eth0").bytes());
+    for (tag, expected) in [(&[][..], 3), (&[0x81, 0, 0, 7], 0)] {
+        let before = echo_requests(&red.guests[1]);
+        from_c.send_frames(&[&to, &from, tag, &[8, 0], &right().nvgre()].concat(), 3);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        assert_eq!(echo_requests(&red.guests[1]) - before, expected, "{tag:02x?}");
     }
 }
 

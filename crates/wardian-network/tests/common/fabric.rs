@@ -8,7 +8,7 @@ use wardian_model::{mac::MacAddress, vsid::Vsid};
 use wardian_network::filter::{Filter, FilterCounters, Reason, Uplink};
 use wardian_plan::fabric::{Encapsulation, HostPolicy, Seat, Subnet, compile, difference};
 
-use super::Namespace;
+use super::{Guest, Namespace, open_tap};
 
 /// What the physical network takes, unless a test says another.
 pub const UNDERLAY_MTU: u16 = 1500;
@@ -155,6 +155,19 @@ impl Fabric {
         guest.run(&format!("ip address add {}/24 dev eth0", seat.address));
         guest.run("ip link set eth0 up");
         guest.run(&format!("ip route add default via {gateway}"));
+        guest
+    }
+
+    /// The same, at a tap as QEMU has them, of one that asks for TCP's segments whole.
+    pub fn guest_at_tap(&self, switch: &TestSwitch, name: &str, subnet: &Subnet, seat: &Seat) -> Guest {
+        let (vsid, mtu) = (subnet.vsid, subnet.encapsulation.guest_mtu(UNDERLAY_MTU));
+        let port = format!("t{vsid}-{}", seat.address.octets()[3]);
+        let tap = switch.space.enter(|| open_tap(&port));
+        switch.space.run(&format!("ip link set {port} mtu {mtu} master br{vsid} up"));
+        let guest = Guest::new(self.folder.path().join(format!("guest-{name}")), tap, seat.mac);
+        guest.space.run("ip link set lo up");
+        guest.space.run(&format!("ip address add {}/24 dev eth0", seat.address));
+        guest.space.run(&format!("ip link set eth0 mtu {mtu} up"));
         guest
     }
 

@@ -276,6 +276,27 @@ impl Namespace {
         });
     }
 
+    /// Sends a frame as it is, at `eth0`.
+    pub fn send_frames(&self, frame: &[u8], times: usize) {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+        self.enter(|| {
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
+            // SAFETY: a sockaddr_ll is plain data, for which all zeroes is a valid value.
+            let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            to.sll_family = libc::AF_PACKET as libc::c_ushort;
+            to.sll_ifindex = nix::net::if_::if_nametoindex("eth0").unwrap() as libc::c_int;
+            for _ in 0..times {
+                // SAFETY: pointers and lengths are of live values of the types the kernel expects.
+                let sent = unsafe {
+                    let (frame, length) = (frame.as_ptr().cast(), frame.len());
+                    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+                    libc::sendto(socket.as_raw_fd(), frame, length, 0, (&raw const to).cast(), size)
+                };
+                assert_eq!(sent, frame.len() as isize);
+            }
+        });
+    }
+
     /// All frames that its devices see from now on.
     pub fn sniff(&self) -> Sniffer {
         use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
@@ -390,7 +411,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    fn new(path: PathBuf, tap: OwnedFd, mac: MacAddress) -> Self {
+    pub fn new(path: PathBuf, tap: OwnedFd, mac: MacAddress) -> Self {
         let space = Namespace::new(path);
         let own = space.enter(|| open_tap("eth0"));
         space.run(&format!("ip link set eth0 address {mac}"));
@@ -440,27 +461,13 @@ impl Guest {
     }
 
     pub fn send_often(&self, frame: &[u8], times: usize) {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-        self.space.enter(|| {
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
-            // SAFETY: a sockaddr_ll is plain data, for which all zeroes is a valid value.
-            let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-            to.sll_family = libc::AF_PACKET as libc::c_ushort;
-            to.sll_ifindex = nix::net::if_::if_nametoindex("eth0").unwrap() as libc::c_int;
-            for _ in 0..times {
-                // SAFETY: pointers and lengths are of live values of the types the kernel expects.
-                let sent = unsafe {
-                    let (frame, length) = (frame.as_ptr().cast(), frame.len());
-                    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-                    libc::sendto(socket.as_raw_fd(), frame, length, 0, (&raw const to).cast(), size)
-                };
-                assert_eq!(sent, frame.len() as isize);
-            }
-        });
+        self.space.send_frames(frame, times);
     }
 }
 
-fn open_tap(name: &str) -> OwnedFd {
+/// A tap with the offloads that QEMU asks for: checksums and segments of TCP.
+pub fn open_tap(name: &str) -> OwnedFd {
+    nix::ioctl_write_int_bad!(set_offload, nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>()));
     nix::ioctl_write_ptr_bad!(
         set_interface,
         nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
@@ -475,6 +482,8 @@ fn open_tap(name: &str) -> OwnedFd {
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
     // SAFETY: the descriptor is a tun file, and the pointer is to an ifreq that outlives the call.
     unsafe { set_interface(file.as_raw_fd(), &raw const request) }.unwrap();
+    // SAFETY: the argument is a plain number: TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 (linux/if_tun.h).
+    unsafe { set_offload(file.as_raw_fd(), 0b111) }.unwrap();
     file.into()
 }
 
