@@ -27,7 +27,6 @@
 
 mod campaign;
 mod clock;
-mod clocks;
 mod error;
 mod join;
 mod keep;
@@ -39,7 +38,6 @@ mod standing;
 pub mod tenure;
 
 pub use clock::BootClock;
-pub use clocks::{AGREED, Ahead, agree};
 pub use error::{Difference, JoinError};
 pub use join::{check_join, join};
 pub use member::{Member, RETRY};

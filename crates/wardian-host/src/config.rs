@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use tokio::sync::watch;
 use wardian_model::{encapsulation::Encapsulation, environment::Problem, host::Accelerator, name::HostName};
 use wardian_network::update::Updater;
-use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
+use wardian_plan::{alias::AliasConfig, allocate::Pools, clocks::Ahead, network::LabConfig};
 use wardian_vault::{Digest, Vault};
 
 /// Configuration of one host.
@@ -77,8 +77,8 @@ pub trait ImageSource: Send + Sync {
 /// The other hosts' clocks.
 #[async_trait]
 pub trait Clocks: Send + Sync {
-    /// How far the clock here is off, in words, for each host whose clock is too far from it.
-    async fn far_off(&self) -> Result<Vec<String>, Problem>;
+    /// How far the clock here is ahead of those of the hosts that are there and answer.
+    async fn ahead(&self) -> Result<Vec<Ahead>, Problem>;
 }
 
 impl HostConfig {

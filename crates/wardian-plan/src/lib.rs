@@ -7,6 +7,7 @@
 //! * [`join`]: whether two environments can be in one routing domain;
 //! * [`passage`]: on which hosts an environment has what, where it is joined with others;
 //! * [`lifecycle`]: what a controller does next, and how far an operation is;
+//! * [`clocks`]: whether a host's clock agrees with the others';
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
 //! * [`disks`]: which layers nobody needs any more;
@@ -15,6 +16,7 @@
 
 pub mod alias;
 pub mod allocate;
+pub mod clocks;
 pub mod conflicts;
 pub mod customize;
 pub mod disks;

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::time::timeout;
 use wardian_api::peer::{Trust, clock_ahead};
-use wardian_cluster::{Ahead, hosts};
+use wardian_cluster::hosts;
 use wardian_host::Clocks;
 use wardian_model::{environment::Problem, name::HostName};
+use wardian_plan::clocks::Ahead;
 use wardian_store::Store;
 
 use super::images::Peers;
@@ -40,9 +41,8 @@ async fn ask(trust: &Trust, host: HostName, at: SocketAddrV4) -> Option<Ahead> {
 
 #[async_trait]
 impl Clocks for Peers {
-    async fn far_off(&self) -> Result<Vec<String>, Problem> {
+    async fn ahead(&self) -> Result<Vec<Ahead>, Problem> {
         let ahead = ahead(&*self.store, &self.trust, &self.own).await;
-        let ahead = ahead.map_err(|error| Problem::new(format!("the hosts can't be looked up: {error}")))?;
-        Ok(ahead.iter().filter(|ahead| ahead.is_far()).map(ToString::to_string).collect())
+        ahead.map_err(|error| Problem::new(format!("the hosts can't be looked up: {error}")))
     }
 }

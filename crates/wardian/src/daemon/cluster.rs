@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{net::TcpListener, sync::watch};
 use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError};
-use wardian_cluster::{JoinError, Member, Newcomer, Settings, Standing, agree, check_join, join, move_records};
+use wardian_cluster::{JoinError, Member, Newcomer, Settings, Standing, check_join, join, move_records};
 use wardian_host::{Ground, HostConfig, Membership};
 use wardian_model::{cluster::ClusterRecord, encapsulation::Encapsulation, name::HostName};
+use wardian_plan::clocks::agree;
 use wardian_store::{EtcdStore, Store};
 
 use super::{clocks, images::Peers};
@@ -44,7 +45,8 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
     // Before anything is written, or done because it is time to.
     let (agreed, _) = check_join(&*store, &newcomer).await.map_err(refused)?;
     let known_by = trust(cluster, &agreed).map_err(distrusted)?;
-    agree(&clocks::ahead(&*store, &known_by, &cluster.name).await?).map_err(refused)?;
+    let ahead = clocks::ahead(&*store, &known_by, &cluster.name).await?;
+    agree(&ahead).map_err(JoinError::Clock).map_err(refused)?;
     let member = join(store.clone(), &newcomer).await.map_err(refused)?;
     let trust = trust(cluster, member.cluster()).map_err(distrusted)?;
     bring_records(&cluster.name, ground, &*store).await?;

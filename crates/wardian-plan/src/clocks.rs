@@ -3,8 +3,6 @@
 
 use wardian_model::{SignedDuration, name::HostName};
 
-use crate::error::JoinError;
-
 /// How far two clocks may be apart. More than hosts drift that nobody sets, and less than anything expires by.
 pub const AGREED: SignedDuration = SignedDuration::from_mins(5);
 
@@ -33,14 +31,20 @@ impl std::fmt::Display for Ahead {
     }
 }
 
+/// All of them, in words.
+#[must_use]
+pub fn list(all: &[Ahead]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// Judges the clock of a host that wants to come in by all others that are there. One that only few disagree with is
 /// theirs to mend.
 ///
 /// # Errors
-/// When it is too far from most of them.
-pub fn agree(others: &[Ahead]) -> Result<(), JoinError> {
+/// When it is too far from most of them: those it is too far from.
+pub fn agree(others: &[Ahead]) -> Result<(), Vec<Ahead>> {
     let far: Vec<_> = others.iter().filter(|ahead| ahead.is_far()).cloned().collect();
-    if 2 * far.len() > others.len() { Err(JoinError::Clock(far)) } else { Ok(()) }
+    if 2 * far.len() > others.len() { Err(far) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -57,7 +61,8 @@ mod tests {
         assert!(agree(&[ahead("a", 300), ahead("b", -300)]).is_ok());
         assert!(agree(&[ahead("a", 301)]).is_err());
         assert!(agree(&[ahead("a", 3600), ahead("b", 1)]).is_ok(), "a's is the wrong one, or b's as well");
-        let said = agree(&[ahead("a", 3600), ahead("b", -90_061), ahead("c", 0)]).unwrap_err().to_string();
-        assert_eq!(said, "the clock of this host is 1h ahead of that of a; 25h 1m 1s behind that of b");
+        let far = agree(&[ahead("a", 3600), ahead("b", -90_061), ahead("c", 0)]).unwrap_err();
+        assert_eq!(far, [ahead("a", 3600), ahead("b", -90_061)]);
+        assert_eq!(list(&far), "1h ahead of that of a; 25h 1m 1s behind that of b");
     }
 }
