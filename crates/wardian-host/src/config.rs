@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use tokio::sync::watch;
 use wardian_model::{encapsulation::Encapsulation, environment::Problem, host::Accelerator, name::HostName};
 use wardian_network::update::Updater;
-use wardian_plan::{alias::AliasConfig, allocate::Pools, clocks::Ahead, network::LabConfig};
+use wardian_plan::{alias::AliasConfig, allocate::Pools, clocks::Compared, network::LabConfig};
 use wardian_vault::{Digest, Vault};
 
 /// Configuration of one host.
@@ -77,8 +77,8 @@ pub trait ImageSource: Send + Sync {
 /// The other hosts' clocks.
 #[async_trait]
 pub trait Clocks: Send + Sync {
-    /// How far the clock here is ahead of those of the hosts that are there and answer.
-    async fn ahead(&self) -> Result<Vec<Ahead>, Problem>;
+    /// Compares the clock here with those of the hosts that are there.
+    async fn compare(&self) -> Result<Compared, Problem>;
 }
 
 impl HostConfig {

@@ -15,6 +15,26 @@ pub struct Ahead {
     pub by: SignedDuration,
 }
 
+/// What the other hosts that are there say of the time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Those that answer.
+    pub ahead: Vec<Ahead>,
+    /// Those that don't. A clock that is far enough off may itself be why: certificates have their time too.
+    pub silent: Vec<HostName>,
+}
+
+/// Why nothing is removed by this host's clock now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// It is far ahead.
+    #[error("the clock of this host is far off: {}", list(.0))]
+    Ahead(Vec<Ahead>),
+    /// Too few others say what time it is.
+    #[error("the clock of this host can't be compared: no answer from {}", names(.0))]
+    Silent(Vec<HostName>),
+}
+
 impl Ahead {
     /// Whether the two are too far apart.
     #[must_use]
@@ -37,6 +57,10 @@ pub fn list(all: &[Ahead]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+fn names(all: &[HostName]) -> String {
+    all.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Judges the clock of a host that wants to come in by all others that are there. One that only few disagree with is
 /// theirs to mend.
 ///
@@ -45,6 +69,21 @@ pub fn list(all: &[Ahead]) -> String {
 pub fn agree(others: &[Ahead]) -> Result<(), Vec<Ahead>> {
     let far: Vec<_> = others.iter().filter(|ahead| ahead.is_far()).cloned().collect();
     if 2 * far.len() > others.len() { Err(far) } else { Ok(()) }
+}
+
+/// Whether what has expired by this host's clock may be removed: not when that is far ahead of most others that are
+/// there, or may be for all that is known. One that is behind removes late, which loses nothing. So of two hosts that
+/// disagree one goes on, and whichever is right, nothing goes before its time is over for both.
+///
+/// # Errors
+/// Says why not.
+pub fn may_expire(others: &Compared) -> Result<(), Doubt> {
+    let ahead: Vec<_> = others.ahead.iter().filter(|ahead| ahead.by > AGREED).cloned().collect();
+    let doubtful = ahead.len() + others.silent.len();
+    if 2 * doubtful <= others.ahead.len() + others.silent.len() {
+        return Ok(());
+    }
+    Err(if ahead.is_empty() { Doubt::Silent(others.silent.clone()) } else { Doubt::Ahead(ahead) })
 }
 
 #[cfg(test)]
@@ -64,5 +103,28 @@ mod tests {
         let far = agree(&[ahead("a", 3600), ahead("b", -90_061), ahead("c", 0)]).unwrap_err();
         assert_eq!(far, [ahead("a", 3600), ahead("b", -90_061)]);
         assert_eq!(list(&far), "1h ahead of that of a; 25h 1m 1s behind that of b");
+    }
+
+    #[test]
+    fn nothing_expires_by_a_clock_that_is_ahead_of_most_or_may_be() {
+        const HOUR: i64 = 3600;
+        let judged = |ahead: &[Ahead], silent: &[&str]| {
+            let silent = silent.iter().map(|host| HostName::new(*host).unwrap()).collect();
+            may_expire(&Compared { ahead: ahead.to_vec(), silent }).map_err(|doubt| doubt.to_string())
+        };
+        let far_off = |whose: &str| Err(format!("the clock of this host is far off: 1h ahead of that of {whose}"));
+        assert_eq!(judged(&[], &[]), Ok(()));
+        assert_eq!(judged(&[ahead("a", 300)], &[]), Ok(()));
+        assert_eq!(judged(&[ahead("a", HOUR)], &[]), far_off("a"));
+        // Others are the ones that are wrong.
+        assert_eq!(judged(&[ahead("a", HOUR), ahead("b", 1)], &[]), Ok(()));
+        assert_eq!(judged(&[ahead("a", -HOUR)], &[]), Ok(()), "it is over by both");
+        assert_eq!(judged(&[ahead("a", HOUR), ahead("b", -HOUR)], &[]), Ok(()), "this one is in the middle");
+        // Who says nothing may say anything.
+        let said = "the clock of this host can't be compared: no answer from a";
+        assert_eq!(judged(&[], &["a"]), Err(said.into()));
+        assert_eq!(judged(&[ahead("b", 0)], &["a"]), Ok(()));
+        assert_eq!(judged(&[ahead("b", HOUR), ahead("c", 0)], &["a"]), far_off("b"));
+        assert_eq!(judged(&[ahead("b", HOUR), ahead("c", 0), ahead("d", 0)], &["a"]), Ok(()));
     }
 }

@@ -45,8 +45,8 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
     // Before anything is written, or done because it is time to.
     let (agreed, _) = check_join(&*store, &newcomer).await.map_err(refused)?;
     let known_by = trust(cluster, &agreed).map_err(distrusted)?;
-    let ahead = clocks::ahead(&*store, &known_by, &cluster.name).await?;
-    agree(&ahead).map_err(JoinError::Clock).map_err(refused)?;
+    let compared = clocks::compare(&*store, &known_by, &cluster.name).await?;
+    agree(&compared.ahead).map_err(JoinError::Clock).map_err(refused)?;
     let member = join(store.clone(), &newcomer).await.map_err(refused)?;
     let trust = trust(cluster, member.cluster()).map_err(distrusted)?;
     bring_records(&cluster.name, ground, &*store).await?;

@@ -63,8 +63,8 @@ impl Alone {
         let (agreed, host) = check_join(&store, me).await.map_err(kept_out)?;
         let trust = cluster::trust(cluster, &agreed)
             .map_err(|error| Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())))?;
-        let ahead = clocks::ahead(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
-        agree(&ahead).map_err(JoinError::Clock).map_err(kept_out)?;
+        let compared = clocks::compare(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
+        agree(&compared.ahead).map_err(JoinError::Clock).map_err(kept_out)?;
         let load = check_records(&*self.store, &store, &me.name, host.lab_address).await;
         let Load { environments, machines, images, snapshots } = load.map_err(|error| match &error {
             MoveError::To(store) => unreachable(store),
