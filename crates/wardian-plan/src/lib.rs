@@ -12,7 +12,8 @@
 //! * [`customize`]: the clone that is given another inside;
 //! * [`disks`]: which layers nobody needs any more;
 //! * [`placement`]: which host each machine goes to;
-//! * [`rewrite`]: which provider addresses machines get of their own.
+//! * [`rewrite`]: which provider addresses machines get of their own;
+//! * [`service`]: which machines get connections at ports they share.
 
 pub mod alias;
 pub mod allocate;
@@ -27,3 +28,4 @@ pub mod network;
 pub mod passage;
 pub mod placement;
 pub mod rewrite;
+pub mod service;
