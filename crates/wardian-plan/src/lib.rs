@@ -11,6 +11,7 @@
 //! * [`conflicts`]: what environments would collide in without their isolation;
 //! * [`customize`]: the clone that is given another inside;
 //! * [`disks`]: which layers nobody needs any more;
+//! * [`encapsulation`]: whether hosts can send an environment's frames as it wants;
 //! * [`placement`]: which host each machine goes to;
 //! * [`rewrite`]: which provider addresses machines get of their own;
 //! * [`service`]: which machines get connections at ports they share.
@@ -21,6 +22,7 @@ pub mod clocks;
 pub mod conflicts;
 pub mod customize;
 pub mod disks;
+pub mod encapsulation;
 pub mod fabric;
 pub mod join;
 pub mod lifecycle;
