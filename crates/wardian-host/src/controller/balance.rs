@@ -22,7 +22,7 @@ use wardian_model::{
 };
 use wardian_plan::service;
 
-use super::{Controller, Done, Task, observe::Observed, stop::process_of};
+use super::{Controller, Done, observe::Observed, stop::process_of};
 
 /// Between two questions. A machine that fails is out within three of these, and a probe every two seconds is nothing
 /// to a guest.
@@ -96,16 +96,7 @@ impl Controller {
             return;
         }
         let (say, answers) = watch::channel(None);
-        let task = Task {
-            shared: self.shared.clone(),
-            environment: environment.clone(),
-            name: name.clone(),
-            key: record.key(),
-            record: record.clone(),
-            handle: self.machines.get(name).and_then(|live| live.handle.clone()),
-            network: None,
-            slot: None,
-        };
+        let task = self.task(environment, record);
         let wake: Arc<Notify> = self.wake.clone();
         let abort = self.tasks.spawn(async move {
             task.keep_asking(&say, &wake).await;

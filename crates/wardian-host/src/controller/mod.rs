@@ -269,22 +269,12 @@ impl Controller {
         slot: Option<Slot>,
     ) {
         let Some(record) = machines.get(&name) else { return };
-        let live = self.machines.entry(name.clone()).or_default();
-        if let Some(waiting) = live.busy.take() {
+        if let Some(waiting) = self.machines.get_mut(&name).and_then(|live| live.busy.take()) {
             waiting.abort.abort();
         }
         self.begun += 1;
         let number = self.begun;
-        let task = Task {
-            shared: self.shared.clone(),
-            environment: environment.clone(),
-            name: name.clone(),
-            key: record.key(),
-            record: record.clone(),
-            handle: live.handle.clone(),
-            network: self.network.made.as_ref().map(|made| made.plan.clone()),
-            slot,
-        };
+        let task = Task { slot, ..self.task(environment, record) };
         let abort = self.tasks.spawn(async move {
             let name = task.name.clone();
             let handle = match busy {
@@ -300,7 +290,21 @@ impl Controller {
             };
             Done::Machine { name, number, handle }
         });
-        live.busy = Some(Under { what: busy, number, abort });
+        self.machines.entry(name).or_default().busy = Some(Under { what: busy, number, abort });
+    }
+
+    /// Something to do with a machine, as both are now.
+    fn task(&self, environment: &EnvironmentRecord, record: &MachineRecord) -> Task {
+        Task {
+            shared: self.shared.clone(),
+            environment: environment.clone(),
+            name: record.name.clone(),
+            key: record.key(),
+            record: record.clone(),
+            handle: self.machines.get(&record.name).and_then(|live| live.handle.clone()),
+            network: self.network.made.as_ref().map(|made| made.plan.clone()),
+            slot: None,
+        }
     }
 
     fn finish(&mut self, done: Done) {
