@@ -78,17 +78,11 @@ impl Controller {
         if changes.is_empty() { Ok(()) } else { self.write_down(environment, changes).await }
     }
 
-    /// Its process, if it lives.
-    fn process(&self, name: &MachineName) -> Option<Process> {
-        let handle = self.machines.get(name)?.handle.as_ref()?;
-        handle.exit().is_none().then(|| process_of(handle))
-    }
-
     /// Begins to ask a machine that has come so far, and leaves one alone that has gone.
     fn ask(&mut self, environment: &EnvironmentRecord, name: &MachineName, record: &MachineRecord) {
         let may_answer = matches!(record.phase, MachinePhase::Ready { .. } | MachinePhase::Unready { .. });
         let has_probe = probe(environment, name).is_some_and(|probe| *probe != Probe::Agent);
-        let Some(process) = self.process(name).filter(|_| may_answer && has_probe) else {
+        let Some(process) = self.living(name).map(process_of).filter(|_| may_answer && has_probe) else {
             self.asked.remove(name);
             return;
         };
@@ -107,7 +101,7 @@ impl Controller {
 
     /// Why a machine here is out, if it is.
     fn out(&self, environment: &EnvironmentRecord, name: &MachineName, record: &MachineRecord) -> Option<Out> {
-        let phase = Some(&record.phase).filter(|_| self.process(name).is_some());
+        let phase = Some(&record.phase).filter(|_| self.living(name).is_some());
         let answers = self.asked.get(name).and_then(|asking| *asking.answers.borrow());
         service::judge(phase, probe(environment, name), answers, environment.out.get(name))
     }

@@ -293,6 +293,11 @@ impl Controller {
         self.machines.entry(name).or_default().busy = Some(Under { what: busy, number, abort });
     }
 
+    /// The machine, if its process lives.
+    fn living(&self, name: &MachineName) -> Option<&Machine> {
+        self.machines.get(name)?.handle.as_ref().filter(|handle| handle.lives())
+    }
+
     /// Something to do with a machine, as both are now.
     fn task(&self, environment: &EnvironmentRecord, record: &MachineRecord) -> Task {
         Task {
