@@ -60,12 +60,12 @@ impl Alone {
             JoinError::Store(store) => unreachable(store),
             _ => Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())),
         };
-        let (agreed, host) = check_join(&store, me).await.map_err(kept_out)?;
-        let trust = cluster::trust(cluster, &agreed)
+        let foreseen = check_join(&store, me).await.map_err(kept_out)?;
+        let trust = cluster::trust(cluster, &foreseen.cluster)
             .map_err(|error| Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())))?;
         let compared = clocks::compare(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
         agree(&compared.ahead).map_err(JoinError::Clock).map_err(kept_out)?;
-        let load = check_records(&*self.store, &store, &me.name, host.lab_address).await;
+        let load = check_records(&*self.store, &store, &me.name, foreseen.host.lab_address).await;
         let Load { environments, machines, images, snapshots } = load.map_err(|error| match &error {
             MoveError::To(store) => unreachable(store),
             MoveError::From(store) => store.clone().into(),
@@ -76,7 +76,7 @@ impl Alone {
         Ok(JoinReport {
             host: me.name.to_string(),
             hosts: others.map(|name| name.to_string()).collect(),
-            lab_address: host.lab_address.to_string(),
+            lab_address: foreseen.host.lab_address.to_string(),
             environments,
             machines,
             images,
