@@ -4,8 +4,7 @@ use std::{fmt, io, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use wardian_model::{encapsulation::Encapsulation, name::HostName};
-
-use crate::clocks::Ahead;
+use wardian_plan::clocks::{self, Ahead};
 
 /// A setting that a host has otherwise than its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +54,7 @@ pub enum JoinError {
         host: HostName,
     },
     /// It takes the time for another than most hosts do.
-    #[error("the clock of this host is {}", list(.0))]
+    #[error("the clock of this host is {}", clocks::list(.0))]
     Clock(Vec<Ahead>),
     /// What it would give its machines is something else already.
     #[error("the rewrite addresses {prefix} of this host can't be: they overlap {by}")]
@@ -141,7 +140,7 @@ impl JoinError {
     }
 }
 
-fn list(all: &[impl ToString]) -> String {
+fn list(all: &[Difference]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -149,5 +148,20 @@ fn can(able: &[Encapsulation]) -> String {
     match able {
         [] => "none".to_owned(),
         able => able.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wardian_model::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_told_with_the_others() {
+        let ahead =
+            |host: &str, seconds| Ahead { host: HostName::new(host).unwrap(), by: SignedDuration::from_secs(seconds) };
+        let said = JoinError::Clock(vec![ahead("a", 3600), ahead("b", -90_061)]).to_string();
+        assert_eq!(said, "the clock of this host is 1h ahead of that of a; 25h 1m 1s behind that of b");
     }
 }

@@ -1,6 +1,6 @@
 //! Coming in: one transaction that says who a host is, and gives it its address on the lab network.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, sync::Arc};
 
 use ipnet::Ipv4Net;
 use wardian_model::{
@@ -19,24 +19,53 @@ use crate::{error::JoinError, member::Member, newcomer::Newcomer};
 /// When the host is not like the others, takes what another has, or the store fails. What the store leaves open after a
 /// failure (see [`Store::commit`]) is found again by the next call.
 pub async fn join(store: Arc<dyn Store>, me: &Newcomer) -> Result<Member, JoinError> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(JoinError::Boot)?;
-    loop {
-        let seen = Seen::read(&*store, me).await?;
-        let (cluster, host) = seen.judge(me)?;
-        let transaction = seen.transaction(&cluster, &host)?;
-        if let Outcome::Committed(_) = store.commit(transaction).await? {
-            return Ok(Member::new(store, cluster, host, boot.trim().to_owned()));
-        }
-        // Another host came in meanwhile, or an environment took the address. Look again.
-    }
+    check_join(&*store, me).await?.join(store).await
 }
 
 /// What [`join`] would make of the host now: the cluster, and its record there. Writes nothing, and is no promise.
 ///
 /// # Errors
 /// As those of [`join`].
-pub async fn check_join(store: &dyn Store, me: &Newcomer) -> Result<(ClusterRecord, HostRecord), JoinError> {
-    Seen::read(store, me).await?.judge(me)
+pub async fn check_join<'a>(store: &dyn Store, me: &'a Newcomer) -> Result<Foreseen<'a>, JoinError> {
+    let seen = Seen::read(store, me).await?;
+    let (cluster, host) = seen.judge(me)?;
+    Ok(Foreseen { me, seen, cluster, host })
+}
+
+/// What would become of a newcomer, by what the store had when it was looked at.
+pub struct Foreseen<'a> {
+    me: &'a Newcomer,
+    seen: Seen,
+    /// The cluster; founded with it, when there is none yet.
+    pub cluster: ClusterRecord,
+    /// The host in it.
+    pub host: HostRecord,
+}
+
+/// Without the cluster's secret.
+impl fmt::Debug for Foreseen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreseen").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Foreseen<'_> {
+    /// Comes in so; or as it is by then, when something is in the way that was not there.
+    ///
+    /// # Errors
+    /// As those of [`join`].
+    pub async fn join(self, store: Arc<dyn Store>) -> Result<Member, JoinError> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(JoinError::Boot)?;
+        let mut now = self;
+        loop {
+            let transaction = now.seen.transaction(&now.cluster, &now.host)?;
+            if let Outcome::Committed(_) = store.commit(transaction).await? {
+                return Ok(Member::new(store, now.cluster, now.host, boot.trim().to_owned()));
+            }
+            // Another host came in meanwhile, or an environment took the address. Look again.
+            now = check_join(&*store, now.me).await?;
+        }
+    }
 }
 
 /// What the store has that concerns a newcomer.

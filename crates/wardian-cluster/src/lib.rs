@@ -6,7 +6,8 @@
 //! * [`Member`]: from then on it shows that it is there, and stands for leader ([`Standing`] says how it stands);
 //! * [`hosts`]: who belongs to the cluster, who of them is there, who leads;
 //! * [`move_records`]: what a host brings along that was alone until then;
-//! * [`check_join`] and [`check_records`]: the same two without a trace, for who asks before.
+//! * [`check_join`] and [`check_records`]: the same two without a trace, for who asks before; what was [`Foreseen`] can
+//!   then be made so.
 //!
 //! # Who writes what
 //!
@@ -27,7 +28,6 @@
 
 mod campaign;
 mod clock;
-mod clocks;
 mod error;
 mod join;
 mod keep;
@@ -39,9 +39,8 @@ mod standing;
 pub mod tenure;
 
 pub use clock::BootClock;
-pub use clocks::{AGREED, Ahead, agree};
 pub use error::{Difference, JoinError};
-pub use join::{check_join, join};
+pub use join::{Foreseen, check_join, join};
 pub use member::{Member, RETRY};
 pub use moving::{Collision, Collisions, Kind, Load, MoveError, Moved, check_records, move_records};
 pub use newcomer::{Newcomer, Settings};

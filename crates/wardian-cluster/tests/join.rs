@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use common::{faulty::Faulty, newcomer, open, settings};
 use proptest::prelude::*;
-use wardian_cluster::{JoinError, Newcomer, Settings, check_join, hosts, join};
+use wardian_cluster::{Foreseen, JoinError, Newcomer, Settings, check_join, hosts, join};
 use wardian_model::{
     claim::{ClaimRecord, Claimed, Owner},
     cluster::{ClusterRecord, HostRecord},
@@ -46,7 +46,7 @@ async fn the_first_host_founds_the_cluster_and_hosts_get_addresses_from_the_end(
     let first = join(Arc::clone(&store), &newcomer(1)).await.unwrap();
     assert!(claim(&*store, Ipv4Addr::new(10, 86, 0, 253)).await);
     let before = store.list("").await.unwrap();
-    let (cluster, host) = check_join(&*store, &newcomer(2)).await.unwrap();
+    let Foreseen { cluster, host, .. } = check_join(&*store, &newcomer(2)).await.unwrap();
     assert_eq!(store.list("").await.unwrap(), before, "who only looks writes nothing");
     let second = join(Arc::clone(&store), &newcomer(2)).await.unwrap();
     assert_eq!(first.cluster(), second.cluster());
@@ -60,6 +60,30 @@ async fn the_first_host_founds_the_cluster_and_hosts_get_addresses_from_the_end(
     let claimed = typed::get_as::<ClaimRecord>(&*store, "claims/address/10.86.0.254").await.unwrap().unwrap().0;
     assert_eq!(claimed.owner, Owner::Host(newcomer(1).name));
     assert!(!format!("{first:?}").contains(&first.cluster().secret), "the secret is not for logs");
+}
+
+#[tokio::test]
+async fn what_was_foreseen_is_made_so_or_judged_anew() {
+    let store = memory();
+    let (one, other) = (newcomer(1), newcomer(2));
+    let (first, second) = (check_join(&*store, &one).await.unwrap(), check_join(&*store, &other).await.unwrap());
+    assert!(!format!("{first:?}").contains(&first.cluster.secret), "the secret is not for logs");
+    let expected = (first.cluster.clone(), first.host.clone());
+    assert_eq!(second.host.lab_address, first.host.lab_address);
+    let first = first.join(Arc::clone(&store)).await.unwrap();
+    assert_eq!((first.cluster(), first.host()), (&expected.0, &expected.1));
+    // Both would have founded it, each with a secret of its own.
+    assert_ne!(&second.cluster, first.cluster());
+    let second = second.join(Arc::clone(&store)).await.unwrap();
+    assert_eq!(second.cluster(), first.cluster());
+    assert_ne!(second.host().lab_address, first.host().lab_address);
+    // And who may not come in any more does not.
+    let late = Newcomer { provider: Ipv4Addr::new(10, 1, 0, 99), ..newcomer(3) };
+    let twin = Newcomer { provider: late.provider, ..newcomer(4) };
+    let foreseen = check_join(&*store, &late).await.unwrap();
+    join(Arc::clone(&store), &twin).await.unwrap();
+    let refused = foreseen.join(Arc::clone(&store)).await.unwrap_err();
+    assert!(matches!(refused, JoinError::Provider { .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use wardian_machine as machine;
 use wardian_model::host::{Accelerator, AcceleratorRecord};
+use wardian_plan::clocks::{Ahead, list};
 
 use crate::{Host, memory, refusal::problem};
 
@@ -91,10 +92,11 @@ impl Host {
     /// Nothing where this host is alone.
     async fn check_clock(&self) -> Option<HostCheck> {
         let clocks = self.shared.config.member.as_ref()?.clocks.clone();
-        let check = match clocks.far_off().await {
+        let far = clocks.compare().await.map(|all| all.ahead.into_iter().filter(Ahead::is_far).collect::<Vec<_>>());
+        let check = match far {
             Ok(far) if far.is_empty() => HostCheck::new("clock", HostVerdict::Ok, "agrees with those of the others"),
-            Ok(far) => HostCheck::new("clock", HostVerdict::Warning, far.join("; "))
-                .hint("set the one that is wrong: environments expire by it, and its daemon doesn't come in again"),
+            Ok(far) => HostCheck::new("clock", HostVerdict::Warning, list(&far))
+                .hint("set the one that is wrong: nothing expires on a host that is ahead, and its daemon doesn't come in again"),
             Err(problem) => {
                 HostCheck { hint: problem.hint, ..HostCheck::new("clock", HostVerdict::Warning, problem.message) }
             }

@@ -12,7 +12,7 @@ use wardian_model::{
     name::HostName,
 };
 use wardian_network::update::Updater;
-use wardian_plan::{alias::AliasConfig, allocate::Pools, network::LabConfig};
+use wardian_plan::{alias::AliasConfig, allocate::Pools, clocks::Compared, network::LabConfig};
 use wardian_vault::{Digest, Vault};
 
 /// Configuration of one host.
@@ -84,8 +84,8 @@ pub trait ImageSource: Send + Sync {
 /// The other hosts' clocks.
 #[async_trait]
 pub trait Clocks: Send + Sync {
-    /// How far the clock here is off, in words, for each host whose clock is too far from it.
-    async fn far_off(&self) -> Result<Vec<String>, Problem>;
+    /// Compares the clock here with those of the hosts that are there.
+    async fn compare(&self) -> Result<Compared, Problem>;
 }
 
 impl HostConfig {

@@ -106,7 +106,7 @@ impl Shared {
     /// The machine, if it runs.
     pub(crate) fn machine(&self, environment: EnvironmentId, name: &MachineName) -> Option<Machine> {
         let machines = self.machines.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        machines.get(&(environment, name.clone())).filter(|machine| machine.exit().is_none()).cloned()
+        machines.get(&(environment, name.clone())).filter(|machine| machine.lives()).cloned()
     }
 
     /// Which host of a cluster this is; none when its store is its own.

@@ -199,6 +199,11 @@ impl Machine {
         self.0.exit.borrow().clone()
     }
 
+    /// Whether its process has not ended.
+    pub fn lives(&self) -> bool {
+        self.0.exit.borrow().is_none()
+    }
+
     /// What QEMU says the machine does.
     pub async fn status(&self) -> Result<Status, QmpError> {
         status(&self.0.qmp).await

@@ -18,9 +18,11 @@ use std::{
 use common::{Guest, Host, Namespace, crowd, on_a_host, talk::at};
 use serde_json::json;
 use wardian_model::environment::{EnvironmentRecord, Out};
-use wardian_plan::network::{LabConfig, NetworkPlan, environment};
+use wardian_plan::network::{LabConfig, environment};
 
 const MACHINES: [&str; 3] = ["m1", "m2", "m3"];
+/// The port they share, as the lab network reaches it.
+const SHARED: &str = "203.0.113.1:8080";
 /// How long something may take that happens at once.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -39,32 +41,32 @@ fn sharing(gateway: &str) -> EnvironmentRecord {
     record
 }
 
-fn out(record: &mut EnvironmentRecord, machine: &str, why: Option<Out>) {
+const fn silent() -> Out {
+    Out::Silent { probe: String::new() }
+}
+
+/// Puts a machine out of service, or in again, and does what a host does when its records have changed.
+async fn put(host: &Host, record: &mut EnvironmentRecord, machine: &str, why: Option<Out>) {
     let name = machine.parse().unwrap();
     match why {
         Some(why) => drop(record.out.insert(name, why)),
         None => drop(record.out.remove(&name)),
     }
-}
-
-const fn silent() -> Out {
-    Out::Silent { probe: String::new() }
-}
-
-/// What a host does when its records have changed.
-async fn apply(host: &Host, record: &EnvironmentRecord) {
     host.network.ensure(&environment(record, &LabConfig::default())).await.unwrap();
     host.lab(&[record]).await;
 }
 
-async fn boot(host: &Host, plan: &NetworkPlan) -> Vec<Guest> {
+/// They run, and each answers.
+async fn up(host: &Host, gateway: &str) -> (EnvironmentRecord, Vec<Guest>) {
+    let record = sharing(gateway);
+    let plan = host.up(&[&record]).await.remove(0);
     let mut guests = Vec::new();
     for (n, name) in MACHINES.into_iter().enumerate() {
-        let guest = host.boot_configured(plan, n).await;
+        let guest = host.boot_configured(&plan, n).await;
         answer(&guest.space, name);
         guests.push(guest);
     }
-    guests
+    (record, guests)
 }
 
 /// Says its name to whoever comes, and then what it hears; until the end of the test.
@@ -124,39 +126,32 @@ fn spread(from: &Namespace, to: &str, calls: usize) -> BTreeMap<String, usize> {
     })
 }
 
-fn counts(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
-    pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+/// As many each.
+fn each(machines: &[&str], count: usize) -> BTreeMap<String, usize> {
+    machines.iter().map(|name| ((*name).to_owned(), count)).collect()
 }
 
 #[test]
 fn connections_are_shared_out_evenly_among_those_in_service() {
     on_a_host(|host| async move {
         for gateway in ["per-machine", "host"] {
-            let mut record = sharing(gateway);
-            let plan = host.up(&[&record]).await.remove(0);
-            let guests = boot(&host, &plan).await;
+            let (mut record, guests) = up(&host, gateway).await;
             let began = Instant::now();
-            let all = spread(&host.world, "203.0.113.1:8080", 300);
+            let all = spread(&host.world, SHARED, 300);
             println!("{gateway}: 300 connections in {:?}: {all:?}", began.elapsed());
-            assert_eq!(all, counts(&[("m1", 100), ("m2", 100), ("m3", 100)]));
+            assert_eq!(all, each(&MACHINES, 100));
             // From the machines themselves, by the host's address; one of the three is who asks.
-            assert_eq!(
-                spread(&guests[0].space, "10.86.255.254:8080", 30),
-                counts(&[("m1", 10), ("m2", 10), ("m3", 10)])
-            );
+            assert_eq!(spread(&guests[0].space, "10.86.255.254:8080", 30), each(&MACHINES, 10));
 
-            out(&mut record, "m2", Some(silent()));
-            apply(&host, &record).await;
-            assert_eq!(spread(&host.world, "203.0.113.1:8080", 60), counts(&[("m1", 30), ("m3", 30)]));
-            out(&mut record, "m3", Some(Out::Stopped));
-            apply(&host, &record).await;
-            assert_eq!(spread(&host.world, "203.0.113.1:8080", 20), counts(&[("m1", 20)]));
+            put(&host, &mut record, "m2", Some(silent())).await;
+            assert_eq!(spread(&host.world, SHARED, 60), each(&["m1", "m3"], 30));
+            put(&host, &mut record, "m3", Some(Out::Stopped)).await;
+            assert_eq!(spread(&host.world, SHARED, 20), each(&["m1"], 20));
             // A probe that fails everywhere may be at fault itself: all are tried.
             for machine in ["m1", "m3"] {
-                out(&mut record, machine, Some(silent()));
+                put(&host, &mut record, machine, Some(silent())).await;
             }
-            apply(&host, &record).await;
-            assert_eq!(spread(&host.world, "203.0.113.1:8080", 30), counts(&[("m1", 10), ("m2", 10), ("m3", 10)]));
+            assert_eq!(spread(&host.world, SHARED, 30), each(&MACHINES, 10));
             host.network.remove(record.id).await.unwrap();
         }
     });
@@ -166,11 +161,9 @@ fn connections_are_shared_out_evenly_among_those_in_service() {
 fn a_change_of_who_is_in_service_moves_no_connection_and_loses_none() {
     on_a_host(|host| async move {
         for gateway in ["per-machine", "host"] {
-            let mut record = sharing(gateway);
-            let plan = host.up(&[&record]).await.remove(0);
-            let _guests = boot(&host, &plan).await;
+            let (mut record, _guests) = up(&host, gateway).await;
             let mut calls = host.world.enter(|| {
-                let calls = (0..3).map(|_| Call::begin(at("203.0.113.1:8080")).unwrap());
+                let calls = (0..3).map(|_| Call::begin(at(SHARED)).unwrap());
                 calls.map(|call| (call.to.clone(), call)).collect::<BTreeMap<_, _>>()
             });
             assert_eq!(calls.keys().collect::<Vec<_>>(), MACHINES);
@@ -178,7 +171,7 @@ fn a_change_of_who_is_in_service_moves_no_connection_and_loses_none() {
             // A transfer with m1 goes on while m2 comes and goes.
             let bulk = host.world.enter(|| {
                 loop {
-                    let call = Call::begin(at("203.0.113.1:8080")).unwrap();
+                    let call = Call::begin(at(SHARED)).unwrap();
                     if call.to == "m1" {
                         return call.stream;
                     }
@@ -188,8 +181,7 @@ fn a_change_of_who_is_in_service_moves_no_connection_and_loses_none() {
             let until = enough.clone();
             let transfer = std::thread::spawn(move || transfer(bulk, &until));
             for n in 0..10 {
-                out(&mut record, "m2", (n % 2 == 0).then(silent));
-                apply(&host, &record).await;
+                put(&host, &mut record, "m2", (n % 2 == 0).then(silent)).await;
             }
             enough.store(true, Ordering::Relaxed);
             let sent = transfer.join().unwrap();
@@ -197,14 +189,12 @@ fn a_change_of_who_is_in_service_moves_no_connection_and_loses_none() {
             assert!(sent > 1 << 20, "{sent}");
 
             // Who is out keeps the connections it has.
-            out(&mut record, "m2", Some(silent()));
-            apply(&host, &record).await;
+            put(&host, &mut record, "m2", Some(silent())).await;
             for (machine, call) in &mut calls {
                 call.goes_on().unwrap_or_else(|error| panic!("{gateway}, {machine}: {error}"));
             }
             // Of a machine that has stopped, whoever says something is told at once.
-            out(&mut record, "m2", Some(Out::Stopped));
-            apply(&host, &record).await;
+            put(&host, &mut record, "m2", Some(Out::Stopped)).await;
             let began = Instant::now();
             let over = calls.get_mut("m2").unwrap().goes_on().unwrap_err();
             assert_eq!(over.kind(), ErrorKind::ConnectionReset, "{gateway}: {over}");
@@ -237,9 +227,7 @@ fn transfer(mut stream: TcpStream, enough: &AtomicBool) -> usize {
 #[test]
 fn datagrams_of_one_sender_stay_with_one_machine() {
     on_a_host(|host| async move {
-        let mut record = sharing("per-machine");
-        let plan = host.up(&[&record]).await.remove(0);
-        let _guests = boot(&host, &plan).await;
+        let (mut record, _guests) = up(&host, "per-machine").await;
         let who = |socket: &UdpSocket| {
             socket.set_read_timeout(Some(SOON)).unwrap();
             socket.send(b"who").unwrap();
@@ -259,8 +247,7 @@ fn datagrams_of_one_sender_stay_with_one_machine() {
         println!("60 senders: {first:?}");
         assert!(first.len() == 3 && first.values().all(|count| *count >= 8), "{first:?}");
         // Who is new goes to those in service.
-        out(&mut record, "m3", Some(silent()));
-        apply(&host, &record).await;
+        put(&host, &mut record, "m3", Some(silent())).await;
         let fresh = host.world.enter(|| UdpSocket::bind("0.0.0.0:0").unwrap());
         fresh.connect(at("203.0.113.1:5353")).unwrap();
         assert_ne!(who(&fresh), "m3");

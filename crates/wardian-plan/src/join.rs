@@ -4,8 +4,16 @@
 //! the two, nor of those that either is joined with already. It goes no further: whom the other is joined with is not
 //! reached by way of it.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
-use wardian_model::{environment::EnvironmentRecord, join::Joined, name::EnvironmentName, spec::IsolationMode};
+use wardian_model::{
+    encapsulation::Encapsulation,
+    environment::EnvironmentRecord,
+    join::Joined,
+    name::{EnvironmentName, HostName},
+    spec::IsolationMode,
+};
 
 /// The most an environment may be joined with: when it goes, it is parted from all in one transaction.
 pub const MOST: usize = 16;
@@ -57,6 +65,20 @@ pub enum JoinError {
     /// One of them is joined with as many as may be.
     #[error("{0} is joined with {MOST} environments already, which are the most")]
     TooMany(EnvironmentName),
+    /// They are on several hosts, and no envelope carries their frames. Without one, the filter of a host knows whose a
+    /// packet is by its routing domain, and lets it into no other.
+    #[error(
+        "{one} and {other} lie on {}, and with `encapsulation: ip-rewrite` only environments on one host can be joined",
+        list(.hosts)
+    )]
+    Apart {
+        /// One.
+        one: EnvironmentName,
+        /// The other.
+        other: EnvironmentName,
+        /// Where they are.
+        hosts: BTreeSet<HostName>,
+    },
 }
 
 /// Whether they can be joined, or are.
@@ -91,7 +113,21 @@ pub fn may_join(one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<()
             }
         }
     }
+    may_be_carried(one, other)
+}
+
+/// Whether the hosts that they are on can send frames from one to the other.
+fn may_be_carried(one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<(), JoinError> {
+    let rewrites = |record: &EnvironmentRecord| record.spec.network.encapsulation == Some(Encapsulation::IpRewrite);
+    let hosts: BTreeSet<_> = one.hosts().into_iter().chain(other.hosts()).cloned().collect();
+    if (rewrites(one) || rewrites(other)) && hosts.len() > 1 {
+        return Err(JoinError::Apart { one: one.name.clone(), other: other.name.clone(), hosts });
+    }
     Ok(())
+}
+
+fn list(hosts: &BTreeSet<HostName>) -> String {
+    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" and ")
 }
 
 /// The first two subnets that have addresses in common.
@@ -158,6 +194,23 @@ mod tests {
         blue.stretch = Some(wardian_model::environment::Stretch { elsewhere });
         assert_eq!(may_join(&red, &blue), Ok(()));
         assert_eq!(blue.as_joined().hosts, ["b", "c"].map(|name| name.parse().unwrap()).into());
+    }
+
+    #[test]
+    fn what_has_no_envelope_is_joined_on_one_host_only() {
+        let (mut red, mut blue) = (environment(1, "red", "10.0.0.0/24"), environment(2, "blue", "10.0.1.0/24"));
+        (red.host, blue.host) = (Some("b".parse().unwrap()), Some("a".parse().unwrap()));
+        for (red_by, blue_by) in
+            [(Encapsulation::IpRewrite, None), (Encapsulation::Vxlan, Some(Encapsulation::IpRewrite))]
+        {
+            red.spec.network.encapsulation = Some(red_by);
+            blue.spec.network.encapsulation = blue_by;
+            let expected = "red and blue lie on a and b, and with `encapsulation: ip-rewrite` only environments on one host \
+                            can be joined";
+            assert_eq!(said(&red, &blue), expected);
+        }
+        blue.host = red.host.clone();
+        assert_eq!(may_join(&red, &blue), Ok(()));
     }
 
     #[test]

@@ -48,6 +48,16 @@ fn passages_go(cluster: &TestCluster) {
     }
 }
 
+/// A host's daemon is killed, and another host has noticed.
+#[track_caller]
+fn goes_away(cluster: &mut TestCluster, host: usize, other: usize) {
+    cluster.host_mut(host).kill_daemon();
+    wait::until("its absence is noticed", SLOW, || {
+        let list = cluster.host(other).wardian(&["host", "ls", "--json"]).json();
+        (list["hosts"][host]["phase"] == "down").then_some(())
+    });
+}
+
 /// Where an environment is, as `ls` says.
 fn host_of(host: &TestHost, environment: &str) -> String {
     let list = host.wardian(&["ls", "--json"]).json();
@@ -108,22 +118,14 @@ fn story_environments_on_two_hosts_are_joined_and_parted() {
     // With one that is away: it is said, parted is parted at once, and it does its part when it is back.
     let this = near.0.split('/').next().unwrap();
     let that = if this == "red" { "blue" } else { "red" };
-    cluster.host_mut(b).kill_daemon();
-    wait::until("its absence is noticed", SLOW, || {
-        let list = cluster.host(a).wardian(&["host", "ls", "--json"]).json();
-        (list["hosts"][1]["phase"] == "down").then_some(())
-    });
+    goes_away(&mut cluster, b, a);
     let said = cluster.host(a).wardian(&["part", this, that]).fails_with(1);
     assert!(said.contains("are parted, but on b, whose daemon is down, it is not in effect yet"), "{said}");
     assert!(!pings(cluster.host(a), near.0, near.1));
     cluster.host_mut(b).start_daemon(&[]);
     passages_go(&cluster);
     assert!(are_apart(cluster.host(a)));
-    cluster.host_mut(b).kill_daemon();
-    wait::until("its absence is noticed", SLOW, || {
-        let list = cluster.host(a).wardian(&["host", "ls", "--json"]).json();
-        (list["hosts"][1]["phase"] == "down").then_some(())
-    });
+    goes_away(&mut cluster, b, a);
     let said = cluster.host(a).wardian(&["join", this, that]).fails_with(1);
     assert!(said.contains("are joined, but on b, whose daemon is down"), "{said}");
     assert!(!pings(cluster.host(a), near.0, near.1));

@@ -20,8 +20,9 @@ use wardian_model::{
     record::Record,
     spec::Probe,
 };
+use wardian_plan::service;
 
-use super::{Controller, Done, Task, observe::Observed, stop::process_of};
+use super::{Controller, Done, observe::Observed, stop::process_of};
 
 /// Between two questions. A machine that fails is out within three of these, and a probe every two seconds is nothing
 /// to a guest.
@@ -77,17 +78,11 @@ impl Controller {
         if changes.is_empty() { Ok(()) } else { self.write_down(environment, changes).await }
     }
 
-    /// Its process, if it lives.
-    fn process(&self, name: &MachineName) -> Option<Process> {
-        let handle = self.machines.get(name)?.handle.as_ref()?;
-        handle.exit().is_none().then(|| process_of(handle))
-    }
-
     /// Begins to ask a machine that has come so far, and leaves one alone that has gone.
     fn ask(&mut self, environment: &EnvironmentRecord, name: &MachineName, record: &MachineRecord) {
         let may_answer = matches!(record.phase, MachinePhase::Ready { .. } | MachinePhase::Unready { .. });
         let has_probe = probe(environment, name).is_some_and(|probe| *probe != Probe::Agent);
-        let Some(process) = self.process(name).filter(|_| may_answer && has_probe) else {
+        let Some(process) = self.living(name).map(process_of).filter(|_| may_answer && has_probe) else {
             self.asked.remove(name);
             return;
         };
@@ -95,16 +90,7 @@ impl Controller {
             return;
         }
         let (say, answers) = watch::channel(None);
-        let task = Task {
-            shared: self.shared.clone(),
-            environment: environment.clone(),
-            name: name.clone(),
-            key: record.key(),
-            record: record.clone(),
-            handle: self.machines.get(name).and_then(|live| live.handle.clone()),
-            network: None,
-            slot: None,
-        };
+        let task = self.task(environment, record);
         let wake: Arc<Notify> = self.wake.clone();
         let abort = self.tasks.spawn(async move {
             task.keep_asking(&say, &wake).await;
@@ -115,9 +101,9 @@ impl Controller {
 
     /// Why a machine here is out, if it is.
     fn out(&self, environment: &EnvironmentRecord, name: &MachineName, record: &MachineRecord) -> Option<Out> {
-        let phase = Some(&record.phase).filter(|_| self.process(name).is_some());
+        let phase = Some(&record.phase).filter(|_| self.living(name).is_some());
         let answers = self.asked.get(name).and_then(|asking| *asking.answers.borrow());
-        judge(phase, probe(environment, name), answers, environment.out.get(name))
+        service::judge(phase, probe(environment, name), answers, environment.out.get(name))
     }
 
     async fn write_down(
@@ -157,70 +143,6 @@ impl Controller {
     }
 }
 
-/// Why a machine is out, by the phase it has if it runs, what its probe says if that is known, and why it was out.
-fn judge(
-    phase: Option<&MachinePhase>,
-    probe: Option<&Probe>,
-    answers: Option<bool>,
-    before: Option<&Out>,
-) -> Option<Out> {
-    let probe = probe.filter(|probe| **probe != Probe::Agent);
-    let silent = probe.map(|probe| Out::Silent { probe: probe.to_string() });
-    match (phase, answers) {
-        (None | Some(MachinePhase::Stopped { .. } | MachinePhase::Failed { .. }), _) => Some(Out::Stopped),
-        (Some(MachinePhase::Booting { .. }), _) => Some(Out::Booting),
-        (Some(MachinePhase::Stopping { .. }), _) => Some(Out::Stopping),
-        (Some(MachinePhase::Paused { .. }), _) => Some(Out::Paused),
-        (Some(MachinePhase::Ready { .. } | MachinePhase::Unready { .. }), Some(true)) => None,
-        (Some(MachinePhase::Ready { .. }), Some(false)) | (Some(MachinePhase::Unready { .. }), Some(false) | None) => {
-            silent
-        }
-        // As it did, until it is known. Who has just become ready has answered.
-        (Some(MachinePhase::Ready { .. }), None) => silent.filter(|silent| before == Some(silent)),
-    }
-}
-
 fn probe<'a>(environment: &'a EnvironmentRecord, name: &MachineName) -> Option<&'a Probe> {
     environment.spec.machines.get(name).map(|machine| &machine.ready.probe)
-}
-
-#[cfg(test)]
-mod tests {
-    use wardian_model::{Timestamp, environment::Problem};
-
-    use super::*;
-
-    #[test]
-    fn a_machine_is_in_service_while_it_runs_and_serves() {
-        let (process, since) = (Process { pid: 1, start_time: 1 }, Timestamp::UNIX_EPOCH);
-        let problem = || Problem::new("something");
-        let ready = MachinePhase::Ready { process, since, after_ms: 1 };
-        let unready = MachinePhase::Unready { process, since, problem: problem() };
-        let (booting, stopping) = (MachinePhase::Booting { process, since }, MachinePhase::Stopping { process, since });
-        let paused = MachinePhase::Paused { process, since, problem: problem() };
-        let failed = MachinePhase::Failed { problem: problem() };
-        let tcp = Probe::Tcp(std::num::NonZeroU16::MIN);
-        let silent = Out::Silent { probe: "tcp 1".into() };
-
-        for probe in [&tcp, &Probe::Agent] {
-            for answers in [None, Some(true), Some(false)] {
-                let out = |phase| judge(phase, Some(probe), answers, None);
-                assert_eq!((out(None), out(Some(&failed))), (Some(Out::Stopped), Some(Out::Stopped)));
-                assert_eq!((out(Some(&booting)), out(Some(&stopping))), (Some(Out::Booting), Some(Out::Stopping)));
-                assert_eq!(out(Some(&paused)), Some(Out::Paused));
-            }
-        }
-        let out = |phase, answers, before: Option<&Out>| judge(Some(phase), Some(&tcp), answers, before);
-        assert_eq!((out(&ready, Some(true), Some(&silent)), out(&unready, Some(true), Some(&silent))), (None, None));
-        assert_eq!(out(&ready, Some(false), None), Some(silent.clone()));
-        assert_eq!(out(&unready, Some(false), None), Some(silent.clone()));
-        // Not known: who is ready has just answered, unless it was out before this daemon was there.
-        assert_eq!((out(&ready, None, None), out(&ready, None, Some(&Out::Booting))), (None, None));
-        assert_eq!(out(&ready, None, Some(&silent)), Some(silent.clone()));
-        assert_eq!(out(&unready, None, None), Some(silent));
-        // An agent is asked nothing.
-        for phase in [&ready, &unready] {
-            assert_eq!(judge(Some(phase), Some(&Probe::Agent), None, None), None);
-        }
-    }
 }

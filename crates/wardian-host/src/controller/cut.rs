@@ -77,8 +77,7 @@ impl Controller {
             .filter_map(|(name, record)| {
                 let slot = environment.identities.get(name)?.slot;
                 let uid = machine_uid(slot);
-                let handle = self.machines.get(name).and_then(|live| live.handle.clone());
-                let handle = handle.filter(|handle| handle.exit().is_none());
+                let handle = self.living(name).cloned();
                 Some(Part { name: name.clone(), slot, uid, record: record.clone(), handle })
             })
             .collect();

@@ -117,7 +117,7 @@ impl Guest {
                     | AgentError::Held { .. }
                     | AgentError::Disconnected { .. })
             );
-            let gone = held.is_none() && self.first.exit().is_some();
+            let gone = held.is_none() && !self.first.lives();
             if !late || gone || Instant::now() >= deadline {
                 return outcome.map(|()| begun.elapsed());
             }

@@ -8,6 +8,7 @@ mod agent;
 mod balance;
 mod cut;
 mod disk;
+mod expire;
 mod forget;
 mod hygiene;
 mod live;
@@ -31,7 +32,6 @@ use tokio::{
 };
 use wardian_machine::Machine;
 use wardian_model::{
-    Timestamp,
     environment::{Desired, EnvironmentRecord, Problem},
     id::EnvironmentId,
     machine::MachineRecord,
@@ -68,8 +68,7 @@ pub(crate) struct Controller {
     boots: watch::Receiver<usize>,
     /// A machine here waits for its turn to boot.
     awaits_turn: bool,
-    /// When the environment shall be removed by itself.
-    expires: Option<Timestamp>,
+    expiry: expire::Expiry,
     /// What those it is joined with were told last.
     told: Option<passage::Told>,
     tasks: JoinSet<Done>,
@@ -134,7 +133,7 @@ impl Controller {
             saving: false,
             boots: shared.boots.free(),
             awaits_turn: false,
-            expires: None,
+            expiry: expire::Expiry::default(),
             told: None,
             tasks: JoinSet::new(),
             begun: 0,
@@ -162,7 +161,7 @@ impl Controller {
                 () = self.wake.notified() => None,
                 Some(done) = self.tasks.join_next() => Some(done),
                 _ = self.boots.changed(), if self.awaits_turn => None,
-                () = expired(self.expires) => {
+                () = self.expiry.is_over() => {
                     self.expire().await;
                     None
                 }
@@ -183,7 +182,7 @@ impl Controller {
         let Some(observed) = self.observe().await? else { return Ok(false) };
         self.awaits_turn = false;
         let boots = *self.boots.borrow_and_update();
-        self.expires = observed.environment.expires.filter(|_| observed.environment.desired != Desired::Removed);
+        self.expiry.set(observed.environment.expires.filter(|_| observed.environment.desired != Desired::Removed));
         let view = self.view(&observed, boots);
         let phase = lifecycle::phase(&view);
         let actions = lifecycle::next(&view);
@@ -197,16 +196,6 @@ impl Controller {
             self.begin(&observed.environment, &observed.machines, action);
         }
         Ok(true)
-    }
-
-    /// Its time is over.
-    async fn expire(&mut self) {
-        self.expires = None;
-        self.shared.records.say(&self.name, None, "has expired and is removed").await;
-        // Refused when it is being removed already, which is as well.
-        if let Err(refusal) = (crate::Host { shared: self.shared.clone() }).remove(&self.name).await {
-            tracing::info!(environment = %self.name, %refusal, "not removed for its age");
-        }
     }
 
     fn begin(
@@ -280,22 +269,12 @@ impl Controller {
         slot: Option<Slot>,
     ) {
         let Some(record) = machines.get(&name) else { return };
-        let live = self.machines.entry(name.clone()).or_default();
-        if let Some(waiting) = live.busy.take() {
+        if let Some(waiting) = self.machines.get_mut(&name).and_then(|live| live.busy.take()) {
             waiting.abort.abort();
         }
         self.begun += 1;
         let number = self.begun;
-        let task = Task {
-            shared: self.shared.clone(),
-            environment: environment.clone(),
-            name: name.clone(),
-            key: record.key(),
-            record: record.clone(),
-            handle: live.handle.clone(),
-            network: self.network.made.as_ref().map(|made| made.plan.clone()),
-            slot,
-        };
+        let task = Task { slot, ..self.task(environment, record) };
         let abort = self.tasks.spawn(async move {
             let name = task.name.clone();
             let handle = match busy {
@@ -311,7 +290,26 @@ impl Controller {
             };
             Done::Machine { name, number, handle }
         });
-        live.busy = Some(Under { what: busy, number, abort });
+        self.machines.entry(name).or_default().busy = Some(Under { what: busy, number, abort });
+    }
+
+    /// The machine, if its process lives.
+    fn living(&self, name: &MachineName) -> Option<&Machine> {
+        self.machines.get(name)?.handle.as_ref().filter(|handle| handle.lives())
+    }
+
+    /// Something to do with a machine, as both are now.
+    fn task(&self, environment: &EnvironmentRecord, record: &MachineRecord) -> Task {
+        Task {
+            shared: self.shared.clone(),
+            environment: environment.clone(),
+            name: record.name.clone(),
+            key: record.key(),
+            record: record.clone(),
+            handle: self.machines.get(&record.name).and_then(|live| live.handle.clone()),
+            network: self.network.made.as_ref().map(|made| made.plan.clone()),
+            slot: None,
+        }
     }
 
     fn finish(&mut self, done: Done) {
@@ -374,21 +372,6 @@ impl Controller {
                 Done::Look
             });
         }
-    }
-}
-
-/// Until then; for ever when there is no such time.
-async fn expired(at: Option<Timestamp>) {
-    match at {
-        // A later look: a clock that was set is noticed within a minute.
-        Some(at) => loop {
-            let left = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left.min(Duration::from_secs(60))).await;
-        },
-        None => std::future::pending().await,
     }
 }
 

@@ -144,14 +144,12 @@ impl Controller {
             .machines
             .iter()
             .map(|(name, record)| {
-                let live = self.machines.get(name);
                 let here = self.shared.has(&observed.environment, name);
-                let runs = || live.and_then(|l| l.handle.as_ref()).is_some_and(|handle| handle.exit().is_none());
                 let view = MachineView {
                     record,
                     here,
-                    alive: if here { runs() } else { record.phase.process().is_some() },
-                    busy: live.and_then(|l| l.busy.as_ref()).map(|under| under.what),
+                    alive: if here { self.living(name).is_some() } else { record.phase.process().is_some() },
+                    busy: self.machines.get(name).and_then(|live| live.busy.as_ref()).map(|under| under.what),
                 };
                 (name.clone(), view)
             })

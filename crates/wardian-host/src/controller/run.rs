@@ -35,7 +35,7 @@ pub(super) struct Place {
 impl Task {
     /// Starts the machine, or takes the one that runs.
     pub(super) async fn start(mut self) -> Option<Machine> {
-        if let Some(machine) = self.handle.clone().filter(|m| m.exit().is_none()) {
+        if let Some(machine) = self.handle.clone().filter(Machine::lives) {
             self.go_on(&machine).await;
             if self.record.resume.is_some() {
                 // It went on from memory, and the daemon that let it ended before it saw to this.

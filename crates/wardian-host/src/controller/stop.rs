@@ -71,7 +71,7 @@ impl Task {
             self.ended(phase).await;
             return None;
         };
-        if machine.exit().is_none() && !removed {
+        if machine.lives() && !removed {
             let run = self.environment.run;
             self.update(|record| record.run = run).await;
             return Some(machine);

@@ -26,11 +26,11 @@ use crate::{disks, fault, memories, refusal::problem};
 impl Task {
     /// Pauses the machine, writes down what it goes on from, and ends its process.
     pub(super) async fn suspend(self) -> Option<Machine> {
-        let Some(machine) = self.handle.clone().filter(|machine| machine.exit().is_none()) else {
+        let Some(machine) = self.handle.clone().filter(Machine::lives) else {
             return self.settle().await;
         };
         if let Err(reason) = self.freeze(&machine).await {
-            if machine.exit().is_some() {
+            if !machine.lives() {
                 return self.settle().await;
             }
             if let Err(error) = machine.resume().await {

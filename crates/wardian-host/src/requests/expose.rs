@@ -1,7 +1,7 @@
 //! `expose`: a port of a machine that the outside may reach, or of several machines that share it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -112,13 +112,9 @@ impl Host {
                 .hint(whole.unwrap_or_default()));
             }
             record.exposed.retain(|other| (other.protocol, other.at) != (exposure.protocol, exposure.at));
-            let shares: BTreeMap<_, _> = record
-                .out
-                .iter()
-                .filter(|(machine, _)| record.is_sharing(machine))
-                .map(|(m, o)| (m.clone(), o.clone()))
-                .collect();
-            record.out = shares;
+            let mut out = std::mem::take(&mut record.out);
+            out.retain(|machine, _| record.is_sharing(machine));
+            record.out = out;
             let claim = wardian_model::claim::Claimed::Port(exposure.protocol, exposure.at.get());
             let transaction = Transaction::new()
                 .unchanged(record.key(), revision)

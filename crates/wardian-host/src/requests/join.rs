@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use wardian_model::{
-    encapsulation::Encapsulation,
     environment::EnvironmentRecord,
     id::EnvironmentId,
     name::{EnvironmentName, HostName},
@@ -29,7 +28,6 @@ impl Host {
         let (one, other) = loop {
             let (one, two) = (self.changeable(name).await?, self.changeable(other).await?);
             may_join(&one.record, &two.record).map_err(|error| refused(&error))?;
-            Self::may_be_carried(&one.record, &two.record)?;
             if one.record.is_joined_with(two.record.id) && two.record.is_joined_with(one.record.id) {
                 break (one.record, two.record);
             }
@@ -113,23 +111,6 @@ impl Host {
         ))
         .hint("it is written down, and will be in effect when the daemon is back (`wardian host ls`)"))
     }
-
-    /// Without an envelope, the filter of a host knows whose a packet is by its routing domain, and lets it into no
-    /// other.
-    fn may_be_carried(one: &EnvironmentRecord, other: &EnvironmentRecord) -> Result<(), Refusal> {
-        let rewrites = |record: &EnvironmentRecord| record.spec.network.encapsulation == Some(Encapsulation::IpRewrite);
-        let hosts: BTreeSet<&HostName> = one.hosts().into_iter().chain(other.hosts()).collect();
-        if (rewrites(one) || rewrites(other)) && hosts.len() > 1 {
-            let hosts: Vec<_> = hosts.iter().map(|host| host.as_str()).collect();
-            let names = format!("{} and {}", one.name, other.name);
-            return Err(Refusal::conflict(format!(
-                "{names} lie on {}, and with `encapsulation: ip-rewrite` only environments on one host can be joined",
-                hosts.join(" and ")
-            ))
-            .hint("reach its machines by their public addresses, or exposed ports"));
-        }
-        Ok(())
-    }
 }
 
 /// With an environment that goes, those it is joined with are parted from it, in the same transaction.
@@ -157,6 +138,7 @@ fn refused(error: &JoinError) -> Refusal {
             "make one of them with other subnets; a clone with --customize has some of its own"
         }
         JoinError::TooMany(_) => "part it from one first (`wardian part`)",
+        JoinError::Apart { .. } => "reach its machines by their public addresses, or exposed ports",
     };
     Refusal::conflict(problem(error).message).hint(hint)
 }

@@ -14,9 +14,11 @@ use wardian_model::{
     size::ByteSize,
     spec::{EnvironmentSpec, Gateway, IsolationMode},
 };
-use wardian_plan::placement::{Hosts, Limits, Wanted, place, records};
+use wardian_plan::{
+    encapsulation::can_carry,
+    placement::{Hosts, Limits, Wanted, place, records},
+};
 
-use super::encapsulation::can_carry;
 use crate::{Host, Refusal, refusal::problem};
 
 /// A host of a cluster, and how it stands.

@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{net::TcpListener, sync::watch};
 use wardian_api::peer::{Credentials, PeerTls, Trust, TrustError};
-use wardian_cluster::{JoinError, Member, Newcomer, Settings, Standing, agree, check_join, join, move_records};
+use wardian_cluster::{JoinError, Member, Newcomer, Settings, Standing, check_join, move_records};
 use wardian_host::{Ground, HostConfig, Membership};
 use wardian_model::{cluster::ClusterRecord, encapsulation::Encapsulation, name::HostName};
+use wardian_plan::clocks::agree;
 use wardian_store::{EtcdStore, Store};
 
 use super::{clocks, images::Peers};
@@ -42,14 +43,19 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         explained(error, hint)
     };
     // Before anything is written, or done because it is time to.
-    let (agreed, _) = check_join(&*store, &newcomer).await.map_err(refused)?;
-    let known_by = trust(cluster, &agreed).map_err(distrusted)?;
-    agree(&clocks::ahead(&*store, &known_by, &cluster.name).await?).map_err(refused)?;
-    let member = join(store.clone(), &newcomer).await.map_err(refused)?;
-    let trust = trust(cluster, member.cluster()).map_err(distrusted)?;
+    let foreseen = check_join(&*store, &newcomer).await.map_err(refused)?;
+    let agreed = foreseen.cluster.clone();
+    let mut known_by = trust(cluster, &agreed).map_err(distrusted)?;
+    let compared = clocks::compare(&*store, &known_by, &cluster.name).await?;
+    agree(&compared.ahead).map_err(JoinError::Clock).map_err(refused)?;
+    let member = foreseen.join(store.clone()).await.map_err(refused)?;
+    // Another host may have founded it meanwhile, with another secret.
+    if *member.cluster() != agreed {
+        known_by = trust(cluster, member.cluster()).map_err(distrusted)?;
+    }
     bring_records(&cluster.name, ground, &*store).await?;
     let (leads, led) = watch::channel(false);
-    let peers = Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: trust.clone() });
+    let peers = Arc::new(Peers { own: cluster.name.clone(), store: store.clone(), trust: known_by.clone() });
     let membership = Membership {
         name: cluster.name.clone(),
         encapsulation: cluster.encapsulation,
@@ -62,7 +68,7 @@ pub(super) async fn enter(cluster: &Cluster, config: &HostConfig, ground: &Groun
         images: peers.clone(),
         clocks: peers,
     };
-    Ok(Joined { store, trust, membership, listener: Some(listener), member, leads })
+    Ok(Joined { store, trust: known_by, membership, listener: Some(listener), member, leads })
 }
 
 /// Listens where other hosts reach this daemon.

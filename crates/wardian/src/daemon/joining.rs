@@ -6,9 +6,10 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use wardian_api::{host_backend::Joining, wire::JoinReport};
-use wardian_cluster::{JoinError, Load, MoveError, agree, check_join, check_records, hosts};
+use wardian_cluster::{JoinError, Load, MoveError, check_join, check_records, hosts};
 use wardian_host::{Ground, Refusal, RefusalKind};
 use wardian_model::environment::Problem;
+use wardian_plan::clocks::agree;
 use wardian_store::{EtcdStore, Store};
 
 use super::{clocks, cluster};
@@ -59,12 +60,12 @@ impl Alone {
             JoinError::Store(store) => unreachable(store),
             _ => Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())),
         };
-        let (agreed, host) = check_join(&store, me).await.map_err(kept_out)?;
-        let trust = cluster::trust(cluster, &agreed)
+        let foreseen = check_join(&store, me).await.map_err(kept_out)?;
+        let trust = cluster::trust(cluster, &foreseen.cluster)
             .map_err(|error| Refusal::new(RefusalKind::Conflict, wardian_host::problem(&error).hint(error.hint())))?;
-        let ahead = clocks::ahead(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
-        agree(&ahead).map_err(kept_out)?;
-        let load = check_records(&*self.store, &store, &me.name, host.lab_address).await;
+        let compared = clocks::compare(&store, &trust, &me.name).await.map_err(|error| unreachable(&error))?;
+        agree(&compared.ahead).map_err(JoinError::Clock).map_err(kept_out)?;
+        let load = check_records(&*self.store, &store, &me.name, foreseen.host.lab_address).await;
         let Load { environments, machines, images, snapshots } = load.map_err(|error| match &error {
             MoveError::To(store) => unreachable(store),
             MoveError::From(store) => store.clone().into(),
@@ -75,7 +76,7 @@ impl Alone {
         Ok(JoinReport {
             host: me.name.to_string(),
             hosts: others.map(|name| name.to_string()).collect(),
-            lab_address: host.lab_address.to_string(),
+            lab_address: foreseen.host.lab_address.to_string(),
             environments,
             machines,
             images,

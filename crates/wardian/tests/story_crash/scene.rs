@@ -9,8 +9,6 @@ use crate::guests::{self, Standing};
 
 const DIES: Duration = Duration::from_secs(60);
 const ENDS: Duration = Duration::from_secs(300);
-/// How long what happens in the background may take.
-
 const STILL: &str = "name: still\nmachines: { m: { image: micro, memory: 96 MiB } }\n";
 pub(crate) const ONE: &str = "name: one\nmachines: { m: { image: micro, memory: 96 MiB } }\n";
 pub(crate) const PAIR: &str =
