@@ -1,5 +1,5 @@
-//! Envelopes taken off by the driver (XDP): streams that the wire has cut arrive in large segments, nothing of one sender
-//! or subnet is ever joined with another's, and where the driver does not, all goes as it went.
+//! Envelopes taken off by the driver (XDP): streams that the wire has cut arrive in large segments, nothing of one
+//! sender or subnet is ever joined with another's, and where the driver does not, all goes as it went.
 #![allow(missing_docs)]
 
 mod common;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use wardian_network::NetworkError;
 use wardian_plan::network::{LabConfig, environment, lab};
 
-/// Everything of this namespace that a network of ours could leave behind.
+/// Everything of this namespace that a network of ours could leave behind; not whether a bridge has a port that is up,
+/// which its routes tell a moment later.
 fn traces() -> String {
     run("ip -br link | cut -d' ' -f1; ip -o -4 address show; ip -4 route show table all; ip rule; nft list ruleset")
         .lines()
-        .map(|l| l.split(" valid_lft").next().unwrap().trim().to_owned() + "\n")
+        .map(|l| l.split(" valid_lft").next().unwrap().replace(" linkdown", "").trim().to_owned() + "\n")
         .collect()
 }
 

@@ -107,8 +107,8 @@ impl Underlay {
     ///
     /// # Errors
     /// [`UnderlayError::NoProvider`] when no device has that address, [`UnderlayError::NotEthernet`] when one has it
-    /// that leads to no host, [`UnderlayError::Narrow`] when it takes smaller packets, [`UnderlayError::NoXdp`] when its
-    /// driver shall take envelopes off and can't, and what the kernel refuses.
+    /// that leads to no host, [`UnderlayError::Narrow`] when it takes smaller packets, [`UnderlayError::NoXdp`] when
+    /// its driver shall take envelopes off and can't, and what the kernel refuses.
     pub async fn open(config: UnderlayConfig) -> Result<Self, UnderlayError> {
         let daemon = Namespace::current()?;
         let (provider, needed, pins) = (config.provider, config.mtu, pins(&config.run_dir));
