@@ -1,7 +1,7 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
 //! a bridge, and through bridges alone, in turns; a stream to a tap over a wire that cuts it into packets, as one of
-//! copper does, with envelopes taken off by the device's driver and after it (`cut` asks for this alone). Prints a line for each ratio. `cargo xtask bench` runs it; it needs
-//! root, and touches nothing outside of namespaces it makes.
+//! copper does, with envelopes taken off by the device's driver and after it (`cut` asks for this alone). Prints a line
+//! for each ratio. `cargo xtask bench` runs it; it needs root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 #[path = "../tests/common/mod.rs"]

@@ -1,10 +1,10 @@
 //! The filter of a host: eBPF (`bpf/`) under its switches, carrying frames of virtual subnets between hosts.
 //!
 //! The program that takes frames from a switch sits on the host's end of the switch's uplink, the one that takes
-//! envelopes sits on the device towards the other hosts; both by TCX. Where that device's driver can, it takes envelopes
-//! off before (XDP). Tables and links are pinned in a BPF file system,
-//! so that traffic goes on while no daemon runs, and the next daemon finds everything: it puts its own programs in the
-//! place of those that are there, atomically, and goes on with the same tables.
+//! envelopes sits on the device towards the other hosts; both by TCX. Where that device's driver can, it takes
+//! envelopes off before (XDP). Tables and links are pinned in a BPF file system, so that traffic goes on while no
+//! daemon runs, and the next daemon finds everything: it puts its own programs in the place of those that are there,
+//! atomically, and goes on with the same tables.
 
 mod counters;
 mod early;
