@@ -4,6 +4,7 @@ use std::path::Path;
 
 use wardian_machine as machine;
 use wardian_model::host::{Accelerator, AcceleratorRecord};
+use wardian_network::DecapsulationPlace;
 use wardian_plan::clocks::{Ahead, list};
 
 use crate::{Host, memory, refusal::problem};
@@ -65,6 +66,7 @@ impl Host {
         .chain(self.check_updates())
         .chain(self.check_cluster().await)
         .chain(self.check_clock().await)
+        .chain(self.check_envelopes())
         .collect()
     }
 
@@ -102,6 +104,17 @@ impl Host {
             }
         };
         Some(check)
+    }
+
+    /// Nothing where this host is alone.
+    fn check_envelopes(&self) -> Option<HostCheck> {
+        let underlay = self.shared.underlay.get()?;
+        let device = underlay.device();
+        let found = match underlay.decapsulation() {
+            DecapsulationPlace::Xdp => format!("are taken off by the driver of {device}"),
+            DecapsulationPlace::Tc { why } => format!("are taken off after the driver of {device}: {why}"),
+        };
+        Some(HostCheck::new("envelopes", HostVerdict::Ok, found))
     }
 
     fn check_names(&self) -> HostCheck {

@@ -200,6 +200,9 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     for at in [a, b] {
         assert!(crossing(cluster.host(at), Some("store")).iter().all(|packets| *packets > 0), "nothing has crossed");
     }
+    // As it is between hosts that are namespaces.
+    let checks = cluster.host(a).wardian(&["host", "check"]).ok();
+    assert!(checks.contains("are taken off after the driver of") && checks.contains("is in memory only"), "{checks}");
     // Either machine is worked with from either host.
     for (machine, hostname) in [("store/web", "web-server"), ("store/db", "db-server")] {
         for at in [a, b] {
