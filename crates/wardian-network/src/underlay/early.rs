@@ -1,6 +1,6 @@
 //! Where envelopes are taken off at the device towards the other hosts: what is wanted, and what it can.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use wardian_model::encapsulation::Decapsulation;
 
@@ -44,7 +44,9 @@ pub(super) fn choose(
             Err(FilterError::NoXdp { device, source }) if wanted == Decapsulation::Xdp => {
                 return Err(UnderlayError::NoXdp { device, source });
             }
-            Err(FilterError::NoXdp { source, .. }) => format!("{name} or its driver can't: {source}"),
+            Err(FilterError::NoXdp { source, .. }) => {
+                format!("{name} or its driver can't: {}", whole(&*source))
+            }
             Err(error) => return Err(error.into()),
         }
     } else if wanted == Decapsulation::Tc {
@@ -54,4 +56,9 @@ pub(super) fn choose(
     };
     filter.take_off_late(name)?;
     Ok(DecapsulationPlace::Tc { why })
+}
+
+/// With its causes.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", whole(cause)))
 }
