@@ -81,6 +81,24 @@ fn a_stream_that_the_wire_has_cut_arrives_in_large_segments_over_vxlan() {
     a_stream_arrives_in_large_segments(Encapsulation::Vxlan);
 }
 
+#[test]
+fn a_tap_as_qemu_has_it_gets_large_segments_too() {
+    let mut fabric = cards();
+    let hosts = [fabric.hosts[0].provider, fabric.hosts[1].provider];
+    let subnet = subnet(5001, 1, Encapsulation::Nvgre, 23, &hosts);
+    let switches = [0, 1].map(|host| fabric.switch(host, "s", &subnet, None));
+    let guests = [0, 1].map(|n| fabric.guest_at_tap(&switches[n], &format!("tap-{n}"), &subnet, &subnet.seats[n]));
+    fabric.know(std::slice::from_ref(&subnet));
+    let [client, server] = guests.each_ref().map(|guest| &guest.space);
+    let _server = server.listen_with(80, vec![7; 4_000_000]);
+    assert!((0..5).any(|_| client.pings("192.168.23.2")));
+    let inside = client.sniff();
+    let got = client.run("curl -s --noproxy '*' --max-time 30 http://192.168.23.2/ | wc -c");
+    assert_eq!(got.trim(), "4000000");
+    let longest = inside.frames().iter().map(Vec::len).max().unwrap();
+    assert!(longest > 4 * 1500, "the longest frame has {longest} bytes");
+}
+
 /// A piece of one stream of machine 2 to machine 1, that says it comes from `sender` and is of subnet `vsid`.
 fn piece(subnet: &Subnet, sender: Ipv4Addr, vsid: u32, letter: u8, number: u32) -> Vec<u8> {
     let [to, from] = [subnet.seats[0], subnet.seats[1]];
