@@ -394,11 +394,16 @@ int arrive(struct __sk_buff *skb)
 {
 	struct outer_frame outer;
 	struct note note;
-	if (read_note(skb, &note))
-		return skb->vlan_present ? drop(TAGGED) : unwrap(skb, note.sender, note.vsid, 0, note.encapsulation);
-	/* Of another network of the same wire. */
-	if (skb->vlan_present)
-		return NOT_OURS;
+	int noted = read_note(skb, &note);
+	if (skb->vlan_present) {
+		/* Of another network of the same wire. Number 0 is none: such a tag tells a priority only, on the wire. */
+		if (skb->vlan_tci & VLAN_NUMBER)
+			return noted ? drop(TAGGED) : NOT_OURS;
+		if (bpf_skb_vlan_pop(skb))
+			return drop(MALFORMED);
+	}
+	if (noted)
+		return unwrap(skb, note.sender, note.vsid, 0, note.encapsulation);
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return answer_for_machines(skb);
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer.ether) + sizeof(outer.ip)))

@@ -14,6 +14,7 @@
 #define IP_DONT_FRAGMENT 0x4000
 #define IP_MORE_FRAGMENTS 0x2000
 #define IP_OFFSET 0x1fff
+#define VLAN_NUMBER 0x0fff
 
 struct arp {
 	__be16 hardware, protocol;

@@ -224,9 +224,9 @@ fn forged_envelopes_are_dropped(fabric: Fabric) {
         assert_eq!(received(envelope, sender, 0), [0, 0], "{what}");
         assert_eq!(dropped(reason), before + 3, "{what}");
     }
-    // On the same wire in another network (802.1Q) than the provider address.
+    // On the same wire in another network (802.1Q) than the provider address; with a priority, in the same.
     let [to, from] = [1, 2].map(|n| mac_of(&fabric.hosts[n].space, "eth0").bytes());
-    for (tag, expected) in [(&[][..], 3), (&[0x81, 0, 0, 7], 0)] {
+    for (tag, expected) in [(&[][..], 3), (&[0x81, 0, 0, 7], 0), (&[0x81, 0, 0xe0, 0], 3)] {
         let before = echo_requests(&red.guests[1]);
         from_c.send_frames(&[&to, &from, tag, &[8, 0], &right().nvgre()].concat(), 3);
         std::thread::sleep(std::time::Duration::from_secs(1));
