@@ -218,6 +218,7 @@ pub fn mac_of(space: &Namespace, device: &str) -> MacAddress {
 impl Drop for FabricHost {
     fn drop(&mut self) {
         let _ = umount2(&self.pins, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_dir(&self.pins);
     }
 }
 

@@ -320,6 +320,9 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_file(&self.0);
+        // Whoever is last leaves no folder behind, also where that could not be removed before.
+        let _ = self.0.parent().map(std::fs::remove_dir);
     }
 }
 
