@@ -46,7 +46,7 @@ fn begin(fence: &str) -> TestHost {
     let host = TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"));
     let path = host.write("net.yaml", &file(fence));
     host.wardian(&["up", "--no-wait", &path.to_string_lossy()]).ok();
-    wait::until("web serves", Duration::from_secs(120), || {
+    wait::until("web serves", Duration::from_secs(240), || {
         host.wardian(&["exec", "net/web", "--", "wget", "-q", "-O", "-", "http://127.0.0.1/"]).success().then_some(())
     });
     host
@@ -128,9 +128,7 @@ fn story_clients_of_a_sealed_environment_reach_nothing_outside() {
     let host = TestHost::with_micro(env!("CARGO_BIN_EXE_wardian"));
     let path = host.write("net.yaml", &file("sealed").replace(", expose: [ web:80, web:7, spare:7/udp at 7007 ]", ""));
     host.wardian(&["up", "--no-wait", &path.to_string_lossy()]).ok();
-    wait::until("the network is there", Duration::from_secs(60), || {
-        host.machine("net/web")["pid"].is_number().then_some(())
-    });
+    wait::until("the network is there", wait::SOON, || host.machine("net/web")["pid"].is_number().then_some(()));
     let client = Client::instead_of(&host, "net/spare");
     client.configure("10.20.30.2/24", GATEWAY);
 

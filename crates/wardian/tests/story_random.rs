@@ -8,7 +8,7 @@
 #[path = "story_random/model.rs"]
 mod model;
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use model::{Environment, Model, Moment, Random};
 use serde_json::Value;
@@ -207,7 +207,7 @@ impl Run<'_> {
     /// A guest on a busy host may take its time to answer.
     #[track_caller]
     fn ask(&self, name: &str, script: &str) -> String {
-        wait::until(&format!("{name} answers"), Duration::from_secs(60), || {
+        wait::until(&format!("{name} answers"), wait::SOON, || {
             let machine = format!("{name}/m");
             let run = self.host.wardian(&["exec", &machine, "--timeout", "20s", "--", "sh", "-c", script]);
             let silent = run.stderr.contains("the guest agent did not answer within");

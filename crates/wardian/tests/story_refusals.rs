@@ -274,7 +274,7 @@ fn paused_until_there_is_room(host: &mut TestHost, small: &Small, room: u64, pau
     resize(small, &format!("{}", used + room));
     let pid = host.pid_of("full/m");
     host.script("full/m", "(head -c 12000000 /dev/urandom > /root/big; sync; md5sum < /root/big > /root/sum; sync) > /dev/null 2>&1 < /dev/null &");
-    let machine = wait::until("the machine is paused", Duration::from_secs(60), || {
+    let machine = wait::until("the machine is paused", wait::SOON, || {
         Some(host.machine("full/m")).filter(|machine| machine["phase"] == "paused")
     });
     let problem = machine["problem"].to_string();
@@ -292,7 +292,7 @@ fn paused_until_there_is_room(host: &mut TestHost, small: &Small, room: u64, pau
     assert_eq!([host.machine("full/m")["phase"].clone(), host.status("full")["phase"].clone()], ["ready", "running"]);
     assert_eq!(host.pid_of("full/m"), pid, "it went on, it did not start anew");
     assert_eq!(host.machine("full/m")["agent"]["is"], "answers", "what is known of its agent is still so");
-    wait::until("the guest has written everything", Duration::from_secs(60), || {
+    wait::until("the guest has written everything", wait::SOON, || {
         host.wardian(&["exec", "full/m", "--", "test", "-s", "/root/sum"]).success().then_some(())
     });
     // From the disk, not from memory.

@@ -179,11 +179,11 @@ fn story_suspend_survives_a_kill_at_every_step() {
         host.kill_daemon();
         host.start_daemon(&[("WARDIAN_KILL_AT", point)]);
         let asked = host.begin(&["suspend", "talk"]);
-        assert!(host.daemon_dies_within(Duration::from_secs(60)), "it does not get to {point}:\n{}", host.log());
+        assert!(host.daemon_dies_within(wait::SOON), "it does not get to {point}:\n{}", host.log());
         host.start_daemon(&[]);
         // Told that the connection broke, or done.
         let _ = asked.end(Duration::from_secs(120));
-        wait::until(&format!("killed at {point}, it is suspended in the end"), Duration::from_secs(60), || {
+        wait::until(&format!("killed at {point}, it is suspended in the end"), wait::SOON, || {
             (host.status("talk")["phase"] == "suspended").then_some(())
         });
         is_suspended(&host);

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use wardian_testkit::{TestHost, wait};
@@ -20,7 +19,7 @@ const READ: &str = "all='NR != $1 { bad = 1 } END { print NR, bad + 0 }'; awk \"
 /// What a script says in a guest. One on a busy host may take its time to answer.
 #[track_caller]
 pub(crate) fn ask(host: &TestHost, machine: &str, script: &str) -> String {
-    wait::until(&format!("{machine} answers"), Duration::from_secs(60), || {
+    wait::until(&format!("{machine} answers"), wait::SOON, || {
         let run = host.wardian(&["exec", machine, "--timeout", "20s", "--", "sh", "-c", script]);
         if run.stderr.contains("the guest agent did not answer within") {
             return None;
@@ -49,7 +48,7 @@ pub(crate) fn number(host: &TestHost, machine: &str) -> u64 {
 /// Waits until a guest has counted that far; gives how far it is.
 #[track_caller]
 pub(crate) fn counted(host: &TestHost, machine: &str, least: u64) -> u64 {
-    wait::until(&format!("{machine} counts to {least}"), Duration::from_secs(60), || {
+    wait::until(&format!("{machine} counts to {least}"), wait::SOON, || {
         Some(number(host, machine)).filter(|number| *number >= least)
     })
 }
