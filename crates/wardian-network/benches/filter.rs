@@ -1,7 +1,8 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
-//! a bridge, and through bridges alone, in turns; a stream to a tap over a wire that cuts it into packets, as one of
-//! copper does, with envelopes taken off by the device's driver and after it (`cut` asks for this alone). Prints a line
-//! for each ratio. `cargo xtask bench` runs it; it needs root, and touches nothing outside of namespaces it makes.
+//! a bridge, and through bridges alone, in turns; a stream where there is much to look up in; a stream to a tap over a
+//! wire that cuts it into packets, as one of copper does, with envelopes taken off by the device's driver and after it.
+//! Prints a line for each ratio; `crowded` and `cut` ask for one part alone. `cargo xtask bench` runs it; it needs root,
+//! and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 #[path = "../tests/common/mod.rs"]
@@ -24,7 +25,11 @@ fn main() {
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
-    if std::env::args().any(|word| word == "cut") {
+    let asked = |part: &str| std::env::args().any(|word| word == part);
+    if asked("crowded") {
+        return crowded();
+    }
+    if asked("cut") {
         return cut();
     }
     // The two hosts that are in one physical subnet: a router made of namespaces would cut segments in software.
@@ -56,19 +61,25 @@ fn main() {
     all("requests/s", [ours, vxlan, rewritten, kernel, plain]);
     told("nvgre-rr", ours / kernel);
     told("rewrite-rr", rewritten / plain);
-    // Much more to look up in; in turns too.
+    drop((nvgre, vxlan, rewrite, kernel, plain, fabric));
+    crowded();
+    cut();
+}
+
+/// A stream where there is little to look up in, and much.
+fn crowded() {
+    let mut fabric = Fabric::new(3);
+    let nvgre = tenant(&mut fabric, 5001, Encapsulation::Nvgre);
+    fabric.know(std::slice::from_ref(&nvgre.subnet));
     let (mut few, mut many) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..2 * ROUNDS {
         few.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, crowd);
         many.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, no_crowd);
     }
-    let (few, many) = (median(few), median(many));
-    eprintln!("Gb/s: NVGRE with few {few:.2}, with 100,000 machines {many:.2}");
-    told("policy-100k", many / few);
-    drop(fabric);
-    cut();
+    eprintln!("Gb/s: NVGRE with few machines {few:.1?}, with 100,000 {many:.1?}");
+    told("policy-100k", median(many) / median(few));
 }
 
 /// The same stream between machines with taps, as QEMU has them, over a wire that cuts it.
