@@ -1,8 +1,8 @@
 //! One stream, and requests with answers, between two hosts: through the filter, through the kernel's VXLAN device with
 //! a bridge, and through bridges alone, in turns; a stream where there is much to look up in; a stream to a tap over a
 //! wire that cuts it into packets, as one of copper does, with envelopes taken off by the device's driver and after it.
-//! Prints a line for each ratio; `crowded` and `cut` ask for one part alone. `cargo xtask bench` runs it; it needs root,
-//! and touches nothing outside of namespaces it makes.
+//! Prints a line for each ratio; `crowded` and `cut` ask for one part alone. `cargo xtask bench` runs it; it needs
+//! root, and touches nothing outside of namespaces it makes.
 #![allow(missing_docs, unused_crate_dependencies)]
 
 #[path = "../tests/common/mod.rs"]
