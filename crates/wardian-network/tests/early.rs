@@ -8,7 +8,7 @@ use std::{net::Ipv4Addr, thread, time::Duration};
 
 use common::{
     Namespace, Sniffer,
-    cluster::Cluster,
+    cluster::{Cluster, ClusterHost},
     fabric::{Fabric, TestSwitch, nvgre, subnet},
 };
 use wardian_model::encapsulation::Decapsulation;
@@ -45,15 +45,10 @@ fn tenant(fabric: &mut Fabric, vsid: u32, encapsulation: Encapsulation) -> Tenan
     Tenant { subnet, guests, _switches: switches }
 }
 
-fn two(encapsulation: Encapsulation) -> (Fabric, Tenant) {
+fn a_stream_arrives_in_large_segments(encapsulation: Encapsulation) {
     let mut fabric = cards();
     let red = tenant(&mut fabric, 5001, encapsulation);
     fabric.know(std::slice::from_ref(&red.subnet));
-    (fabric, red)
-}
-
-fn a_stream_arrives_in_large_segments(encapsulation: Encapsulation) {
-    let (fabric, red) = two(encapsulation);
     let [client, server] = &red.guests;
     let body: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_be_bytes).collect();
     let _server = server.listen_with(80, body.clone());
@@ -167,6 +162,14 @@ fn has_xdp(space: &Namespace, device: &str) -> bool {
     space.run(&format!("ip link show {device}")).contains("xdp")
 }
 
+/// Whether `arrive` asks for notes at a device of a host: only where its own program writes them, for another's may write
+/// whatever it likes.
+fn believes_notes(host: &ClusterHost) -> bool {
+    let map = aya::maps::MapData::from_pin(host.run_dir.join("bpf/faces")).unwrap();
+    let faces: aya::maps::HashMap<_, u32, [u8; 8]> = aya::maps::Map::HashMap(map).try_into().unwrap();
+    faces.iter().any(|face| face.unwrap().1[6..] != [0, 0])
+}
+
 #[test]
 fn where_envelopes_are_taken_off_is_chosen_and_what_can_not_be_is_refused_or_done_after_the_driver() {
     let mut cluster = Cluster::new(2, Encapsulation::Nvgre);
@@ -188,6 +191,7 @@ fn where_envelopes_are_taken_off_is_chosen_and_what_can_not_be_is_refused_or_don
         cluster.hosts[0].reopen(Encapsulation::Nvgre).unwrap();
         assert_eq!(place(&cluster) == DecapsulationPlace::Xdp, is_there, "{wanted:?}");
         assert_eq!(has_xdp(&cluster.hosts[0].space, "eth0"), is_there, "{wanted:?}");
+        assert_eq!(believes_notes(&cluster.hosts[0]), is_there, "{wanted:?}");
         cluster.know();
         pings(&cluster);
     }
@@ -199,6 +203,7 @@ fn where_envelopes_are_taken_off_is_chosen_and_what_can_not_be_is_refused_or_don
     cluster.hosts[0].decapsulation = Decapsulation::Xdp;
     let refused = cluster.hosts[0].open(provider, Encapsulation::Nvgre).unwrap_err();
     assert!(matches!(&refused, UnderlayError::NoXdp { device, .. } if device == "eth0"), "{refused}");
+    assert!(!believes_notes(&cluster.hosts[0]));
     assert!(refused.to_string().contains("decapsulation = \"auto\""), "{refused}");
     pings(&cluster);
     cluster.hosts[0].space.enter(|| Filter::remove_all(&pins)).unwrap();

@@ -1,6 +1,6 @@
 //! Envelopes taken off by a device's driver (XDP, `bpf/early.h`), where that is wanted and the device can.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use aya::programs::{
     ProgramError, TestRun, TestRunOptions, Xdp, XdpMode,
@@ -24,16 +24,28 @@ pub struct TakenOff {
     pub frame: Vec<u8>,
 }
 
+/// How long packets may be under way to `arrive` that have a note when no further get one.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+
 impl Filter {
-    /// Has envelopes taken off by the driver of a device that receives ([`Self::receive`]). Another's program there
-    /// stays, and is a reason to refuse.
+    /// Has envelopes taken off by the driver of a device that receives ([`Self::receive`]), whose hardware address is
+    /// `mac`. Another's program there stays, and is a reason to refuse.
     ///
     /// # Errors
-    /// [`FilterError::NoXdp`] when device or kernel refuse: then all is as before.
+    /// [`FilterError::NoXdp`] when device or kernel refuse. Envelopes are left to `arrive` then.
     pub fn take_off_early(&mut self, device: &str, mac: [u8; 6]) -> Result<(), FilterError> {
-        let pin = self.pins.join(format!("{PIN}{}", index(device)?));
         // Before anything has a note, so that none passes for something of the host's.
         self.put("faces", index(device)?, tables::face(mac, true))?;
+        let attached = self.attach_early(device);
+        if attached.is_err() {
+            // Else what another's program there writes before packets would be taken for notes.
+            self.take_off_late(device, mac)?;
+        }
+        attached
+    }
+
+    fn attach_early(&mut self, device: &str) -> Result<(), FilterError> {
+        let pin = self.early_pin(device)?;
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| FilterError::NoXdp { device: device.to_owned(), source };
         let program = self.early().map_err(|error| failed(error.into()))?;
@@ -56,18 +68,22 @@ impl Filter {
         Ok(())
     }
 
-    /// Leaves envelopes at a device to `arrive`. Packets that have a note already keep their meaning.
+    /// Leaves envelopes at a device to `arrive`. Nothing there has a note afterwards.
     ///
     /// # Errors
     /// When the system refuses, or there is no such device.
-    pub fn take_off_late(&mut self, device: &str) -> Result<(), FilterError> {
-        let pin = self.pins.join(format!("{PIN}{}", index(device)?));
+    pub fn take_off_late(&mut self, device: &str, mac: [u8; 6]) -> Result<(), FilterError> {
+        let pin = self.early_pin(device)?;
         match std::fs::remove_file(&pin) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(FilterError::Detach { pin, source: error })
-            }
-            _ => Ok(()),
+            Ok(()) => std::thread::sleep(UNDER_WAY),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(FilterError::Detach { pin, source }),
         }
+        self.put("faces", index(device)?, tables::face(mac, false))
+    }
+
+    fn early_pin(&self, device: &str) -> Result<PathBuf, FilterError> {
+        Ok(self.pins.join(format!("{PIN}{}", index(device)?)))
     }
 
     /// What a driver makes of a packet: nothing where it leaves it as it is.

@@ -54,7 +54,7 @@ pub(super) fn choose(
     } else {
         format!("{name} is in memory only")
     };
-    filter.take_off_late(name)?;
+    filter.take_off_late(name, links::mac_of(device))?;
     Ok(DecapsulationPlace::Tc { why })
 }
 
