@@ -162,8 +162,8 @@ fn has_xdp(space: &Namespace, device: &str) -> bool {
     space.run(&format!("ip link show {device}")).contains("xdp")
 }
 
-/// Whether `arrive` asks for notes at a device of a host: only where its own program writes them, for another's may write
-/// whatever it likes.
+/// Whether `arrive` asks for notes at a device of a host: only where its own program writes them, for another's may
+/// write whatever it likes.
 fn believes_notes(host: &ClusterHost) -> bool {
     let map = aya::maps::MapData::from_pin(host.run_dir.join("bpf/faces")).unwrap();
     let faces: aya::maps::HashMap<_, u32, [u8; 8]> = aya::maps::Map::HashMap(map).try_into().unwrap();
