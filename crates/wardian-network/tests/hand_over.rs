@@ -17,7 +17,7 @@ use std::{
 use common::{eventually, on_a_host, store};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use wardian_model::name::MachineName;
-use wardian_network::NetworkError;
+use wardian_network::{HandOver, NetworkError};
 use wardian_plan::network::{LabConfig, NetworkPlan, environment};
 
 /// All frames that wait at a tap now, without the virtio header before each.
@@ -180,6 +180,8 @@ fn a_machine_has_two_taps_at_most_and_starts_once() {
     });
 }
 
+/// But for one that was under way to all ports in the very moment of a turn (see `HandOver`): with one sender, one at
+/// most. Any other order of turning, or of forgetting, would show in nearly every turn.
 #[test]
 fn no_frame_arrives_twice() {
     on_a_host(|host| async move {
@@ -205,31 +207,33 @@ fn no_frame_arrives_twice() {
             number
         });
         let mut seen: HashMap<u32, usize> = HashMap::new();
-        let mut hear = |tap: &OwnedFd| {
-            for frame in waiting(tap) {
+        // How many of the frames that have come since had come before.
+        let mut again = || {
+            let mut again = 0;
+            for frame in [&first, &second].into_iter().flat_map(waiting) {
                 if let Some(number) = frame.get(42..46) {
-                    *seen.entry(u32::from_be_bytes(number.try_into().unwrap())).or_default() += 1;
+                    let count = seen.entry(u32::from_be_bytes(number.try_into().unwrap())).or_default();
+                    *count += 1;
+                    again += u32::from(*count > 1);
                 }
             }
+            again
         };
-        let mut turns = 0;
+        let (mut turns, mut twice) = (0, 0);
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(2) {
-            ready.go().unwrap();
-            hear(&first);
-            hear(&second);
-            ready.back().unwrap();
-            hear(&first);
-            hear(&second);
-            turns += 2;
+            for turn in [HandOver::go, HandOver::back] {
+                turn(&mut ready).unwrap();
+                let now = again();
+                assert!(now <= 1, "{now} in turn {turns}");
+                (turns, twice) = (turns + 1, twice + now);
+            }
         }
         stop.store(true, Ordering::Relaxed);
         let sent = talk.join().unwrap();
-        hear(&first);
-        hear(&second);
-        let twice = seen.values().filter(|n| **n > 1).count();
+        twice += again();
         println!("{turns} hand-overs, {sent} frames sent, {} seen, {twice} twice", seen.len());
-        assert_eq!(twice, 0);
+        assert!(twice * 50 <= turns, "{twice} in {turns} turns");
         assert!(seen.len() > sent as usize / 2, "{} of {sent}", seen.len());
     });
 }

@@ -320,9 +320,10 @@ fn story_live_connections_with_the_outside_stay_with_the_source() {
     all_go_on();
     speaks(&mut echo);
     host.wardian(&["clone", "edge", "copy"]).ok();
-    // What the clone goes on sending is answered by resets, at once, and its peers never hear of it.
+    // What the clone goes on sending is answered by resets, and its peers never hear of it. (Without resets, both ends
+    // would go on trying for a quarter of an hour.)
     let over = "test -e /run/ended && ! kill -0 $(cat /run/ticker) 2>/dev/null && echo over || echo goes on";
-    wait::until("the clone's connections are over", Duration::from_secs(5), || {
+    wait::until("the clone's connections are over", wait::SOON, || {
         (host.script("copy/m", over) == "over").then_some(())
     });
     all_go_on();
@@ -331,18 +332,18 @@ fn story_live_connections_with_the_outside_stay_with_the_source() {
     assert!(!outbound.has_ended() && !inbound.has_ended() && !echo.has_ended());
     // The clone makes connections of its own.
     let own = host.outside_address("copy/m");
-    assert_eq!(client.command("sh", &["-c", &format!("echo hello | nc -q 1 -w 3 {own} 7")]).ok(), "hello\n");
+    assert_eq!(client.command("sh", &["-c", &format!("echo hello | nc -q 60 -w 60 {own} 7")]).ok(), "hello\n");
 
     // In place: neither side goes on with what the other doesn't know.
     host.wardian(&["restore", "edge", "one"]).ok();
-    wait::until("the machine's connections are over", Duration::from_secs(5), || {
+    wait::until("the machine's connections are over", wait::SOON, || {
         (host.script("edge/m", over) == "over").then_some(())
     });
     let lines = files.each_ref().map(|file| counted_here(file));
     echo.say("a word from before");
-    wait::until("the peer is told by a reset", Duration::from_secs(5), || echo.has_ended().then_some(()));
+    wait::until("the peer is told by a reset", wait::SOON, || echo.has_ended().then_some(()));
     assert_eq!(files.each_ref().map(|file| counted_here(file)), lines, "peers heard of a machine that went back");
-    assert_eq!(client.command("sh", &["-c", &format!("echo hello | nc -q 1 -w 3 {address} 7")]).ok(), "hello\n");
+    assert_eq!(client.command("sh", &["-c", &format!("echo hello | nc -q 60 -w 60 {address} 7")]).ok(), "hello\n");
 
     work_in_the_guest_goes_on(&host);
 }
