@@ -261,7 +261,7 @@ int leave(struct __sk_buff *skb)
 	int between_two = port->encapsulation == IP_REWRITE && is_between_two(port, frame, pair);
 	if (longest(skb, frame) > port->mtu)
 		return too_big(skb, port->mtu) ? drop(TOO_BIG) : bpf_redirect(skb->ifindex, 0);
-	int failed = between_two ? rewrite(skb, port->domain, pair[0], pair[1], OUT) : 1;
+	int failed = between_two ? rewrite(skb, port->domain, pair[0], pair[1], OUT, NULL) : 1;
 	if (failed < 0 || (failed > 0 && wrap(skb, port, provider)))
 		return drop(MALFORMED);
 	sent(vsid, length);
@@ -362,9 +362,7 @@ static __always_inline int give_back(struct __sk_buff *skb, struct owner *to, __
 		__builtin_memcpy(ether.h_source, from->mac, ETH_ALEN);
 	else
 		__builtin_memcpy(ether.h_source, gateway, ETH_ALEN);
-	if (rewrite(skb, to->domain, from->address, to->address, IN))
-		return drop(MALFORMED);
-	if (bpf_skb_store_bytes(skb, 0, &ether, sizeof(ether), 0))
+	if (rewrite(skb, to->domain, from->address, to->address, IN, &ether))
 		return drop(MALFORMED);
 	received(vsid, skb->len);
 	return bpf_redirect(device, 0);

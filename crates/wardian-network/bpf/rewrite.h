@@ -6,20 +6,22 @@
 #define FEW_HOPS 32
 #define ICMP_ERROR(type) ((type) == 3 || (type) == 11 || (type) == 12)
 #define AT_IP sizeof(struct ethhdr)
-#define AT_SOURCE (AT_IP + offsetof(struct iphdr, saddr))
-#define AT_TARGET (AT_IP + offsetof(struct iphdr, daddr))
-#define AT_CHECKSUM (AT_IP + offsetof(struct iphdr, check))
+#define AT_QUOTED (AT_IP + sizeof(struct iphdr) + 8)
 
-/* Another address at `at` in an IPv4 header whose checksum is at `sum`. Where there is one, a checksum over a pseudo header
- * that has the address too is at `transport`. */
-static __always_inline int exchange(struct __sk_buff *skb, __u32 at, __u32 sum, __u32 transport, __be32 old, __be32 new)
+/* Other addresses in an IPv4 header, whose checksum stays as right as it was (RFC 1624). Tells what they add to any sum over
+ * both. */
+static __always_inline __u32 exchange(struct iphdr *ip, __be32 from, __be32 to)
 {
-	if (transport &&
-	    bpf_l4_csum_replace(skb, transport, old, new, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | sizeof(old)))
-		return -1;
-	if (bpf_l3_csum_replace(skb, sum, old, new, sizeof(old)))
-		return -1;
-	return bpf_skb_store_bytes(skb, at, &new, sizeof(new), BPF_F_INVALIDATE_HASH);
+	__u64 more = (__u64)(__u32)~ip->saddr + (__u32)~ip->daddr + from + to;
+	more = (more & 0xffffffff) + (more >> 32);
+	more = (more & 0xffffffff) + (more >> 32);
+	__u32 sum = (__u16)~ip->check + ((__u32)more & 0xffff) + ((__u32)more >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~sum;
+	ip->saddr = from;
+	ip->daddr = to;
+	return more;
 }
 
 /* Where the checksum over the pseudo header is; 0 if there is none, as in all but the first piece of a packet. */
@@ -44,13 +46,7 @@ static __always_inline int quotes(struct __sk_buff *skb, const struct iphdr *ip,
 		return 0;
 	if (!ICMP_ERROR(type))
 		return 0;
-	return bpf_skb_load_bytes(skb, at + 8, quoted, sizeof(*quoted)) ? -1 : 1;
-}
-
-static __always_inline int exchange_quoted(struct __sk_buff *skb, __u32 field, __be32 old, __be32 new)
-{
-	const __u32 at = AT_IP + sizeof(struct iphdr) + 8;
-	return exchange(skb, at + field, at + offsetof(struct iphdr, check), 0, old, new);
+	return bpf_skb_load_bytes(skb, AT_QUOTED, quoted, sizeof(*quoted)) ? -1 : 1;
 }
 
 static __always_inline __be32 outside_of(__u32 domain, __be32 address)
@@ -69,8 +65,10 @@ static __always_inline __be32 inside_of(__u32 domain, __be32 address)
 enum way { OUT, IN };
 
 /* Other addresses, of sender and receiver, and in what an error quotes: outwards provider addresses for customer
- * addresses, inwards the reverse. More than 0, and the packet as it was, for one that can't be said so. */
-static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to, enum way way)
+ * addresses, inwards the reverse; and other hardware addresses, where they are given. More than 0, and the packet as it was,
+ * for one that can't be said so. All is written at once: each call into the kernel costs as much as a look into a table. */
+static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 from, __be32 to, enum way way,
+				   const struct ethhdr *ether)
 {
 	struct iphdr ip, quoted;
 	if (bpf_skb_load_bytes(skb, AT_IP, &ip, sizeof(ip)) || ip.ihl != 5)
@@ -83,14 +81,18 @@ static __always_inline int rewrite(struct __sk_buff *skb, __u32 domain, __be32 f
 		__be32 target = way == OUT ? outside_of(domain, quoted.daddr) : inside_of(domain, quoted.daddr);
 		if (!source || !target)
 			return 1;
-		if (exchange_quoted(skb, offsetof(struct iphdr, saddr), quoted.saddr, source) ||
-		    exchange_quoted(skb, offsetof(struct iphdr, daddr), quoted.daddr, target))
+		exchange(&quoted, source, target);
+		if (bpf_skb_store_bytes(skb, AT_QUOTED, &quoted, sizeof(quoted), 0))
 			return -1;
 	}
 	__u32 transport = transport_checksum(&ip);
-	if (exchange(skb, AT_SOURCE, AT_CHECKSUM, transport, ip.saddr, from))
+	__u32 more = exchange(&ip, from, to);
+	if (transport && bpf_l4_csum_replace(skb, transport, 0, more, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0))
 		return -1;
-	return exchange(skb, AT_TARGET, AT_CHECKSUM, transport, ip.daddr, to);
+	if (!ether)
+		return bpf_skb_store_bytes(skb, AT_IP, &ip, sizeof(ip), BPF_F_INVALIDATE_HASH);
+	struct ip_frame frame = { .ether = *ether, .ip = ip };
+	return bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), BPF_F_INVALIDATE_HASH);
 }
 
 /* Whose packet an error is about that a router on the way sends to the machine `to`: the receiver's. */

@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use crate::{TestHost, wait};
@@ -94,7 +93,7 @@ impl Bind {
             .stderr(log);
         self.child = Some(setpriv.spawn().unwrap_or_else(|error| panic!("setpriv: {error}")));
         let said = || fs::read_to_string(&path).unwrap_or_default();
-        wait::until("named runs (its package is bind9)", Duration::from_secs(20), || {
+        wait::until("named runs (its package is bind9)", wait::SOON, || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             assert!(ended.is_none(), "named (is the package bind9 installed?) ended: {}", said());
             said().contains("running\n").then_some(())

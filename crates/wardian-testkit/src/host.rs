@@ -20,7 +20,7 @@ use nix::{
 use crate::{Begun, Inventory, Run, image::micro, wait};
 
 /// How long a daemon may take to answer after its start.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = wait::SOON;
 
 /// A host with its namespace and folders. Dropped, it removes all it made, also after a failed test.
 pub struct TestHost {
@@ -262,7 +262,7 @@ impl TestHost {
         if let Some(mut daemon) = self.daemon.take() {
             let pid = Pid::from_raw(i32::try_from(daemon.child.id()).expect("a process id"));
             let _ = kill(pid, Signal::SIGTERM);
-            wait::until("the daemon stops", Duration::from_secs(10), || daemon.child.try_wait().ok().flatten());
+            wait::until("the daemon stops", wait::SOON, || daemon.child.try_wait().ok().flatten());
         }
     }
 

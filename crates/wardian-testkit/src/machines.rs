@@ -66,7 +66,7 @@ impl TestHost {
     /// When it fails, or the guest does not answer.
     #[track_caller]
     pub fn script(&self, machine: &str, script: &str) -> String {
-        self.wardian(&["exec", machine, "--timeout", "20s", "--", "sh", "-c", script]).ok().trim_end().to_owned()
+        self.wardian(&["exec", machine, "--timeout", "90s", "--", "sh", "-c", script]).ok().trim_end().to_owned()
     }
 
     /// The QEMU processes of this host's machines, whatever a daemon knows of them.

@@ -4,7 +4,6 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use nix::{
@@ -29,7 +28,7 @@ impl TestHost {
     #[must_use]
     #[track_caller]
     pub fn curl(&self, url: &str) -> Run {
-        self.command("curl", &["-sS", "--fail", "--max-time", "10", url])
+        self.command("curl", &["-sS", "--fail", "--max-time", "60", url])
     }
 }
 
@@ -58,7 +57,7 @@ impl Capture {
             .spawn()
             .unwrap_or_else(|error| panic!("tcpdump (is its package installed?): {error}"));
         let capture = Self { process, file };
-        wait::until("tcpdump listens", Duration::from_secs(10), || {
+        wait::until("tcpdump listens", wait::SOON, || {
             std::fs::read_to_string(&errors).ok().filter(|text| text.contains("listening on"))
         });
         capture

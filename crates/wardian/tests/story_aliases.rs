@@ -87,7 +87,7 @@ fn ask(host: &TestHost, server: &str, question: &[&str]) -> String {
 fn page_by_name(host: &TestHost, name: &str) -> String {
     let resolver = host.write("resolv.conf", &format!("nameserver {LAB}\n"));
     let script = format!(
-        "mount --bind {} /etc/resolv.conf && exec curl -sS --fail --noproxy '*' --max-time 10 http://{name}/word",
+        "mount --bind {} /etc/resolv.conf && exec curl -sS --fail --noproxy '*' --max-time 60 http://{name}/word",
         resolver.display()
     );
     host.command("unshare", &["--mount", "sh", "-c", &script]).ok().trim().to_owned()

@@ -79,11 +79,11 @@ fn story_clients_find_an_ordinary_network() {
     // Inside: between machines, and the gateway.
     client.command("ping", &["-c", "2", "-i", "0.2", "-W", "2", "10.20.30.1"]).ok();
     client.command("ping", &["-c", "2", "-i", "0.2", "-W", "2", GATEWAY]).ok();
-    assert_eq!(client.command("curl", &["-sS", "--max-time", "10", "http://10.20.30.1/"]).ok(), "a page\n");
+    assert_eq!(client.command("curl", &["-sS", "--max-time", "60", "http://10.20.30.1/"]).ok(), "a page\n");
     // A machine by its own public address and the one of its neighbour: hairpin.
     let web = host.outside_address("net/web");
-    assert_eq!(client.command("curl", &["-sS", "--max-time", "10", &format!("http://{web}/")]).ok(), "a page\n");
-    host.script("net/web", &format!("ping -c 1 -W 2 {GATEWAY} && ping -c 1 -W 2 spare-part"));
+    assert_eq!(client.command("curl", &["-sS", "--max-time", "60", &format!("http://{web}/")]).ok(), "a page\n");
+    host.script("net/web", &format!("ping -c 1 -W 20 {GATEWAY} && ping -c 1 -W 20 spare-part"));
 
     // From the host, with an open fence: everything at the public address.
     host.command("ping", &["-c", "2", "-i", "0.2", "-W", "2", &web]).ok();
@@ -132,7 +132,7 @@ fn story_clients_of_a_sealed_environment_reach_nothing_outside() {
     let client = Client::instead_of(&host, "net/spare");
     client.configure("10.20.30.2/24", GATEWAY);
 
-    let answer = client.command("kdig", &["@10.20.30.254", "+timeout=5", "www.example.org"]).ok();
+    let answer = client.command("kdig", &["@10.20.30.254", "+timeout=20", "www.example.org"]).ok();
     assert!(answer.contains("status: REFUSED"), "{answer}");
     assert_eq!(client.command("kdig", &["@10.20.30.254", "+short", "web-server"]).ok(), "10.20.30.1\n");
     client.command("ping", &["-c", "1", "-W", "1", "10.86.255.254"]).fails_with(1);
@@ -192,7 +192,7 @@ fn dhclient_gets_the_machine_its_lease(host: &TestHost, client: &Client) {
 
 fn kdig_finds_names_and_what_there_is_not(client: &Client) {
     let short = |words: &str| {
-        let words: Vec<_> = ["@10.20.30.254", "+short", "+timeout=5"].into_iter().chain(words.split(' ')).collect();
+        let words: Vec<_> = ["@10.20.30.254", "+short", "+timeout=20"].into_iter().chain(words.split(' ')).collect();
         client.command("kdig", &words).ok().trim().to_owned()
     };
     for name in ["web", "web-server", "web-server.corp.example", "WEB-Server.Corp.Example", "web.corp.example"] {

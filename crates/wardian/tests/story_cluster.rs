@@ -223,7 +223,7 @@ fn story_an_environment_lies_on_two_hosts_and_nothing_inside_notices() {
     let own = cluster.host(a).outside_address("store/db");
     let lab = ["10.86.255.254", "10.86.255.253"];
     for to in lab {
-        let said = cluster.host(b).script("store/db", &format!("ping -c 3 -W 5 {to} | tail -2"));
+        let said = cluster.host(b).script("store/db", &format!("ping -c 3 -W 20 {to} | tail -2"));
         assert!(said.contains(" 0% packet loss"), "{own} to {to}: {said}");
     }
 

@@ -36,7 +36,7 @@ fn up(host: &TestHost, name: &str, isolation: &str) -> Run {
 /// Who answers somebody on the lab network at `address`.
 fn met(somebody: &Client, address: &str) -> String {
     let url = format!("http://{address}/word");
-    somebody.command("curl", &["-s", "--fail", "--max-time", "3", &url]).stdout.trim().to_owned()
+    somebody.command("curl", &["-s", "--fail", "--max-time", "20", &url]).stdout.trim().to_owned()
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn the_controller_has_no_outside(host: &TestHost, environment: &str, address: &s
 
     // Out of it.
     let before = dropped(host, environment, "fence_out");
-    run(host, &member, &format!("ping -c 1 -W 2 {HOST}"));
+    run(host, &member, &format!("ping -c 1 -W 20 {HOST}"));
     for there in [HOST, MEMBER_OUTSIDE] {
         fails(host, &dc, &format!("ping -c 1 -W 1 {there}"));
     }

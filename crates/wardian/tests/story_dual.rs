@@ -48,6 +48,12 @@ fn page(host: &TestHost, machine: &str) -> Option<String> {
     run.success().then(|| run.ok())
 }
 
+/// Its page, once it answers.
+#[track_caller]
+fn answer(host: &TestHost, machine: &str) -> String {
+    wait::until(&format!("{machine} answers"), wait::SOON, || page(host, machine)).trim().to_owned()
+}
+
 #[track_caller]
 fn serve(host: &TestHost, machine: &str) {
     host.script(machine, "mkdir -p /srv && echo first >/srv/index.html && httpd -p 80 -h /srv && echo ok");
@@ -140,8 +146,8 @@ fn story_dual_a_clone_is_the_same_inside_and_somebody_else_on_the_lab_network() 
     for environment in ["twin", "copy"] {
         let inside = host.script(&format!("{environment}/web"), "wget -qO- http://db-server.lab.contoso.com/");
         assert_eq!(inside, environment);
-        assert_eq!(page(&host, &format!("{environment}/db")).unwrap().trim(), environment);
-        assert_eq!(page(&host, &format!("{environment}/web")).unwrap().trim(), "first");
+        assert_eq!(answer(&host, &format!("{environment}/db")), environment);
+        assert_eq!(answer(&host, &format!("{environment}/web")), "first");
     }
 
     // A daemon that comes back leaves it all alone; a machine that starts anew gets it again.
@@ -211,8 +217,8 @@ fn story_dual_without_an_agent_the_link_of_a_clone_stays_down_and_status_says_wh
     assert!(host.wardian(&["events"]).ok().contains("is held down"));
     assert!(page(&host, "copy/web").is_none());
     // The other one has an agent and is there; so is the source.
-    assert!(page(&host, "twin/web").is_some());
-    wait::until("copy/db answers", wait::SOON, || page(&host, "copy/db"));
+    answer(&host, "twin/web");
+    answer(&host, "copy/db");
     let stale = outside(&host, "twin/web", "mac");
     assert_eq!(learned(&host, &stale), [format!("we{}", slot(&host, "twin"))]);
     drop((lab, clone));

@@ -111,7 +111,7 @@ fn story_environments_on_two_hosts_are_joined_and_parted() {
     // The daemons aren't needed for it, and find it as it was.
     cluster.host_mut(b).kill_daemon();
     let near = if at[0] == "a" { ("red/web", BLUE) } else { ("blue/web", RED) };
-    assert!(pings(cluster.host(a), near.0, near.1));
+    wait::until("they still do", SLOW, || pings(cluster.host(a), near.0, near.1).then_some(()));
     cluster.host_mut(b).start_daemon(&[]);
     reach_each_other(cluster.host(a));
 

@@ -76,7 +76,7 @@ fn story_addresses_are_rewritten_between_hosts_and_nothing_inside_notices() {
     assert!(!enveloped.iter().any(|line| line.contains("5432")), "{enveloped:#?}");
     drop(capture);
     for (from, to) in [("store/web", "db-server"), ("store/db", "192.168.23.1")] {
-        let said = a.script(from, &format!("ping -c 3 -W 5 {to} | tail -2"));
+        let said = a.script(from, &format!("ping -c 3 -W 20 {to} | tail -2"));
         assert!(said.contains(" 0% packet loss"), "{from} to {to}: {said}");
     }
     // Neither host has the addresses itself, and what nobody asked for finds nobody.
@@ -89,7 +89,7 @@ fn story_addresses_are_rewritten_between_hosts_and_nothing_inside_notices() {
     // Out and in by the one edge, by exposed ports and aliases.
     for (to, machine) in [("10.86.255.254", "store/db"), ("10.86.255.253", "store/db"), ("10.86.255.253", "store/web")]
     {
-        let said = b.script(machine, &format!("ping -c 3 -W 5 {to} | tail -2"));
+        let said = b.script(machine, &format!("ping -c 3 -W 20 {to} | tail -2"));
         assert!(said.contains(" 0% packet loss"), "{machine} to {to}: {said}");
     }
     let asked = b.command("kdig", &["+short", "@10.86.255.253", "web.store.wardian.internal"]).ok();
