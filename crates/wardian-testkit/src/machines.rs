@@ -60,7 +60,7 @@ impl TestHost {
         found.unwrap_or_else(|| panic!("no {machine} in {status}"))
     }
 
-    /// Runs a script in a guest that should answer at once.
+    /// Runs a script in a guest that answers at once, once it has a processor.
     ///
     /// # Panics
     /// When it fails, or the guest does not answer.

@@ -190,7 +190,7 @@ fn story_dual_without_an_agent_the_link_of_a_clone_stays_down_and_status_says_wh
         "exec",
         "twin/web",
         "--timeout",
-        "5s",
+        "60s",
         "--",
         "sh",
         "-c",

@@ -209,7 +209,7 @@ impl Run<'_> {
     fn ask(&self, name: &str, script: &str) -> String {
         wait::until(&format!("{name} answers"), wait::SOON, || {
             let machine = format!("{name}/m");
-            let run = self.host.wardian(&["exec", &machine, "--timeout", "20s", "--", "sh", "-c", script]);
+            let run = self.host.wardian(&["exec", &machine, "--timeout", "90s", "--", "sh", "-c", script]);
             let silent = run.stderr.contains("the guest agent did not answer within");
             (!silent).then(|| run.ok().trim_end().to_owned())
         })

@@ -154,7 +154,7 @@ fn story_a_guest_that_reboots_stays_ready() {
     let before = host.machine("one/m");
     let boot = host.script("one/m", "cat /proc/sys/kernel/random/boot_id");
     // Its agent may be gone before it can tell of the command's end.
-    let run = host.wardian(&["exec", "one/m", "--timeout", "20s", "--", "reboot"]);
+    let run = host.wardian(&["exec", "one/m", "--timeout", "90s", "--", "reboot"]);
     assert!(run.success() || run.stderr.contains("went away while reboot ran"), "{}", run.stderr);
     wait::until("the guest has booted again", wait::SOON, || {
         let run = host.wardian(&["exec", "one/m", "--timeout", "3s", "--", "cat", "/proc/sys/kernel/random/boot_id"]);

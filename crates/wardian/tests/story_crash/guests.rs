@@ -20,7 +20,7 @@ const READ: &str = "all='NR != $1 { bad = 1 } END { print NR, bad + 0 }'; awk \"
 #[track_caller]
 pub(crate) fn ask(host: &TestHost, machine: &str, script: &str) -> String {
     wait::until(&format!("{machine} answers"), wait::SOON, || {
-        let run = host.wardian(&["exec", machine, "--timeout", "20s", "--", "sh", "-c", script]);
+        let run = host.wardian(&["exec", machine, "--timeout", "90s", "--", "sh", "-c", script]);
         if run.stderr.contains("the guest agent did not answer within") {
             return None;
         }
