@@ -78,7 +78,9 @@ fn crowded() {
         few.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, crowd);
         many.push(stream(nvgre.guests.each_ref()));
+        many.push(stream(nvgre.guests.each_ref()));
         change(&mut fabric, &nvgre.subnet, no_crowd);
+        few.push(stream(nvgre.guests.each_ref()));
     }
     eprintln!("Gb/s: NVGRE with few machines {few:.1?}, with 100,000 {many:.1?}");
     told("policy-100k", ratio(&many, &few));
