@@ -435,22 +435,28 @@ fn where_addresses_are_rewritten_errors_reach_who_they_are_about_and_strangers_r
     let (fabric, red, blue) = red_and_blue(Encapsulation::IpRewrite);
     let (first, second) = (&red.guests[0], &red.guests[1]);
     assert!(reaches(|| first.pings("192.168.23.2")));
-    // Bulk: checksums of whole segments and of pieces.
     let body: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_be_bytes).collect();
     let _server = second.listen_with(80, body.clone());
-    let got = first.attempt("curl -s --noproxy '*' --max-time 60 http://192.168.23.2/ | wc -c").unwrap();
-    assert_eq!(got.trim().parse::<usize>().unwrap(), body.len());
-    assert!(reaches(|| first.attempt("ping -c1 -W1 -s 6000 192.168.23.2").is_some()), "in pieces");
-    // "Port unreachable" quotes a packet; only if it quotes the sender's own addresses, the kernel there finds whose it
-    // was.
     let socket = first.enter(|| std::net::UdpSocket::bind("0.0.0.0:0").unwrap());
     socket.connect("192.168.23.2:9").unwrap();
     socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
-    let refused = reaches(|| {
-        let _ = socket.send(b"word");
-        socket.recv(&mut [0; 9]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
-    });
-    assert!(refused, "no error comes back");
+    // Checksums of whole segments and of pieces: those that devices write, and those that are there when a packet
+    // leaves, which its receiver has to find right.
+    for writes in ["on", "off"] {
+        for host in &fabric.hosts {
+            host.space.run(&format!("ethtool -K eth0 tx {writes}"));
+        }
+        let got = first.attempt("curl -s --noproxy '*' --max-time 60 http://192.168.23.2/ | wc -c").unwrap();
+        assert_eq!(got.trim().parse::<usize>().unwrap(), body.len(), "devices write checksums: {writes}");
+        assert!(reaches(|| first.attempt("ping -c1 -W1 -s 6000 192.168.23.2").is_some()), "in pieces");
+        // "Port unreachable" quotes a packet; only if it quotes the sender's own addresses, the kernel there finds
+        // whose it was.
+        let refused = reaches(|| {
+            let _ = socket.send(b"word");
+            socket.recv(&mut [0; 9]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        });
+        assert!(refused, "no error comes back; devices write checksums: {writes}");
+    }
     // What the physical network sees are provider addresses.
     let own = |tenant: &Tenant, n: usize| tenant.subnet.seats[n].own.unwrap();
     let stranger = fabric.stranger("stranger", Ipv4Addr::new(10, 2, 0, 77));
