@@ -16,9 +16,9 @@ use nix::{
 use crate::{host::inside, wait};
 
 /// How long a member may take until it serves, the election included.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = wait::SOON;
 /// How long one may take to end by itself.
-const STOP: Duration = Duration::from_secs(15);
+const STOP: Duration = wait::SOON;
 
 /// A member: how it is started, and its process while it runs. It ends with the handle, and with the thread that
 /// started it.

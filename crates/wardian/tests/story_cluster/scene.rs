@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wardian_testkit::{Inventory, TestCluster, TestHost, wait};
 
-pub(crate) const SLOW: Duration = Duration::from_secs(60);
+pub(crate) const SLOW: Duration = wait::SOON;
 
 /// Hosts a and b in two physical subnets, the image on a, and what is there before anything is asked for.
 pub(crate) fn two_hosts(cluster: &mut TestCluster) -> (usize, usize, [Inventory; 2]) {
