@@ -17,8 +17,8 @@ use crate::Refusal;
 /// How much earlier than its end a process may give up its connections.
 const LAST: Duration = Duration::from_millis(500);
 
-/// How long an agent that is there may take to say its first word: its guest may have to wait for a processor. (A call's
-/// own limit is shorter.)
+/// How long an agent that is there may take to say its first word: its guest may have to wait for a processor. One call
+/// alone gives up sooner.
 const FIRST_WORD: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
