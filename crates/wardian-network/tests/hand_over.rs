@@ -181,7 +181,7 @@ fn a_machine_has_two_taps_at_most_and_starts_once() {
 }
 
 /// But for one that was under way to all ports in the very moment of a turn (see `HandOver`): with one sender, one at
-/// most. Any other order of turning, or of forgetting, would show in nearly every turn.
+/// most. Turned the other way round, several come twice in one turn.
 #[test]
 fn no_frame_arrives_twice() {
     on_a_host(|host| async move {

@@ -60,7 +60,8 @@ impl Traffic {
     fn came_back(&self) -> Vec<u32> {
         let said = fs::read_to_string(&self.said).unwrap();
         assert!(!said.contains("DUP"), "{said}");
-        let number = |line: &str| line.split_once("icmp_seq=")?.1.split(' ').next()?.parse().ok();
+        let number =
+            |line: &str| line.split_once(" bytes from ")?.1.split_once("icmp_seq=")?.1.split(' ').next()?.parse().ok();
         // A line may be under way.
         said.rsplit_once('\n').map_or("", |(whole, _)| whole).lines().filter_map(number).collect()
     }
