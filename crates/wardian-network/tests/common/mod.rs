@@ -501,15 +501,15 @@ pub fn attempt(command: &str) -> Result<String, String> {
     if output.status.success() { Ok(text) } else { Err(text + &String::from_utf8_lossy(&output.stderr)) }
 }
 
-/// Waits up to five seconds for `condition`.
+/// Waits up to a minute for `condition`.
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if condition() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not within five seconds: {what}");
+    panic!("not within a minute: {what}");
 }
 
 pub fn script(path: &Path, text: &str) {
