@@ -128,13 +128,13 @@ fn cgroups() -> Vec<PathBuf> {
 }
 
 /// Those of this host's machines, and those that stay empty, whose owner can't be told: another test's are soon filled,
-/// or removed.
+/// or removed, as soon as they get a processor.
 fn cgroups_of(folder: &Path) -> Vec<PathBuf> {
     let ours: BTreeSet<_> = processes(folder).into_iter().map(|(pid, _)| pid.to_string()).collect();
     let members = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).ok();
     let empty = |path: &PathBuf| members(path).is_some_and(|members| members.trim().is_empty());
     let (mut left, filled): (Vec<_>, Vec<_>) = cgroups().into_iter().partition(empty);
-    for _ in 0..5 {
+    for _ in 0..100 {
         if left.is_empty() {
             break;
         }
