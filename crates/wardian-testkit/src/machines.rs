@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::{Run, TestHost, leaks};
+use crate::{Run, TestHost, leaks, wait};
 
 /// The QEMU of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,13 +60,18 @@ impl TestHost {
         found.unwrap_or_else(|| panic!("no {machine} in {status}"))
     }
 
-    /// Runs a script in a guest that answers at once, once it has a processor.
+    /// Runs a script in a guest that answers at once, once it has a processor. An agent that was silent was not asked
+    /// yet, so it can be again.
     ///
     /// # Panics
     /// When it fails, or the guest does not answer.
     #[track_caller]
     pub fn script(&self, machine: &str, script: &str) -> String {
-        self.wardian(&["exec", machine, "--timeout", "90s", "--", "sh", "-c", script]).ok().trim_end().to_owned()
+        wait::until(&format!("the guest agent of {machine} answers"), wait::SOON, || {
+            let run = self.wardian(&["exec", machine, "--timeout", "90s", "--", "sh", "-c", script]);
+            let silent = run.stderr.contains("the guest agent did not answer within");
+            (!silent).then(|| run.ok().trim_end().to_owned())
+        })
     }
 
     /// The QEMU processes of this host's machines, whatever a daemon knows of them.

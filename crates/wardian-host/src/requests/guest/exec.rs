@@ -5,7 +5,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use wardian_machine::{
     AgentError, Machine,
     agent::{Exec, ExecOutput, ExecWait, GuestProcess},
@@ -16,10 +16,6 @@ use crate::Refusal;
 
 /// How much earlier than its end a process may give up its connections.
 const LAST: Duration = Duration::from_millis(500);
-
-/// How long an agent that is there may take to say its first word: its guest may have to wait for a processor. One call
-/// alone gives up sooner.
-const FIRST_WORD: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 enum Unanswered {
@@ -68,25 +64,12 @@ async fn begin(life: &mut Life, exec: &Exec) -> Result<GuestProcess, Refusal> {
         return Err(Refusal::invalid("no program was named"));
     }
     let machine = life.now().clone();
-    answer(life, &machine, patiently(&machine, exec)).await.map_err(|unanswered| match unanswered {
+    answer(life, &machine, machine.agent().exec_begin(exec)).await.map_err(|unanswered| match unanswered {
         // Not tried again: it may have been started.
         Unanswered::Lost => cut(life, exec, "was to be started"),
         Unanswered::Ended(refusal) => unknown(refusal, exec),
         Unanswered::Refused(refusal) | Unanswered::Absent(refusal) => refusal,
     })
-}
-
-/// Nothing is sent before the first word has come, so it can be asked for again.
-async fn patiently(machine: &Machine, exec: &Exec) -> Result<GuestProcess, AgentError> {
-    let limit = FIRST_WORD.min(exec.timeout);
-    let deadline = Instant::now() + limit;
-    loop {
-        match machine.agent().exec_begin(exec).await {
-            Err(AgentError::Silent { .. }) if Instant::now() < deadline => {}
-            Err(AgentError::Silent { .. }) => return Err(AgentError::Silent { limit }),
-            told => return told,
-        }
-    }
 }
 
 /// The answer to a call of the agent of `machine`, which is the life's process. Afterwards that is one that lives.
