@@ -46,7 +46,7 @@ async fn guest_that_hangs_is_given_up_in_time_and_leaves_no_process() {
     let kernel = Some(Path::new("/boot/vmlinuz"));
     let proof = prove(&path, Accelerator::Kvm, kernel, None, Duration::from_millis(300)).await;
     assert!(!proof.usable && proof.why.contains("Linux version 6.1"), "{proof:?}");
-    assert!(proof.took < Duration::from_secs(60));
+    assert!(proof.took < Duration::from_secs(5));
     let pid = std::fs::read_to_string(mark).unwrap();
     assert!(!Path::new("/proc").join(pid.trim()).exists());
 }

@@ -148,7 +148,7 @@ async fn guest_without_agent_says_so_at_once() {
     let start = std::time::Instant::now();
     let error = machine.agent().ping(PATIENCE).await.unwrap_err();
     assert!(matches!(error, AgentError::NotThere), "{error}");
-    assert!(start.elapsed() < PATIENCE / 2, "known without waiting for the agent: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "known without waiting for the agent: {:?}", start.elapsed());
     assert!(machine.status().await.unwrap().running);
 }
 

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -344,8 +344,10 @@ fn the_first_rule_stops_what_runs_and_keeps_what_it_allows() {
         let mut to_db = Session::new(&app.space, at("192.168.23.2:80"));
         let mut of_db = Session::new(&db.space, at("192.168.23.1:80"));
         assert!(to_db.passes(true) && of_db.passes(true));
+        let begun = Instant::now();
         set(&host, &with(store(1, "open"), &[], &["deny in any"])).await;
         assert!(!to_db.passes(false), "db may not be spoken to");
+        assert!(begun.elapsed() < Duration::from_secs(2));
         assert!(of_db.passes(true), "what db asked for is answered");
         set(&host, &with(store(1, "open"), &[], &["deny out any"])).await;
         assert!(to_db.passes(true) && !of_db.passes(false));

@@ -322,8 +322,7 @@ fn a_hand_over_fits_into_a_pause() {
                 times[times.len() - 1],
                 open[open.len() / 2]
             );
-            // A whole pause is 40 ms.
-            assert!(median < Duration::from_millis(40), "{median:?}");
+            assert!(median < Duration::from_millis(2) * (1 + machines / 10), "{median:?}");
             drop(files);
             host.network.remove(plan.environment).await.unwrap();
         }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{attempt, eventually, on_a_host, run, store};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wardian_network::NetworkError;
 use wardian_plan::network::{LabConfig, environment, lab};
 
@@ -389,7 +389,9 @@ fn a_probe_comes_from_the_gateway() {
         };
         let stream = connect(80).await.unwrap();
         assert_eq!(stream.local_addr().unwrap().ip().to_string(), "192.168.23.254");
+        let started = Instant::now();
         assert!(matches!(connect(81).await, Err(NetworkError::Connect { .. })));
+        assert!(started.elapsed() < Duration::from_secs(2));
     });
 }
 

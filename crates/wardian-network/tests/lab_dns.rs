@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use common::{on_a_host, run, store};
 use wardian_model::{environment::EnvironmentRecord, name::Domain};
@@ -66,8 +66,10 @@ fn aliases_are_answered_on_the_lab_network_and_change_at_once() {
 
         let name = "app.store-3.lab.example";
         assert!(ask(&format!("{name} A")).await.contains("status: NXDOMAIN"));
+        let began = Instant::now();
         server.update(&all(&environments));
         assert_eq!(ask(&format!("+short {name} A")).await, "10.86.0.6");
+        assert!(began.elapsed().as_millis() < 1000);
         environments[0].desired = wardian_model::environment::Desired::Removed;
         server.update(&all(&environments));
         assert!(ask("app.store-1.lab.example A").await.contains("status: NXDOMAIN"));
