@@ -25,9 +25,8 @@ use crate::{records::At, refusal::problem, shared::Shared};
 
 /// How long a host waits until all are prepared; machines run meanwhile.
 const PREPARED: Duration = Duration::from_secs(60);
-/// How long machines may stand until those of all hosts do. Usually it is a few milliseconds; a host whose processors
-/// are taken may need a second, and a connection outlives three.
-const STOPPED: Duration = Duration::from_secs(3);
+/// How long machines may stand until those of all hosts do. Usually it is a few milliseconds.
+const STOPPED: Duration = Duration::from_secs(1);
 /// How long a host waits until all are done; machines run again.
 const OVER: Duration = Duration::from_secs(60);
 
