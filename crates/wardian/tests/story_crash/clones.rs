@@ -3,7 +3,7 @@
 use wardian_testkit::TestHost;
 
 use crate::{
-    guests::{ask, count, counted, number, tell, word},
+    guests::{count, counted, number, tell, word},
     points::{CLONE, CLONE_OF_DISKS, CLONE_OF_SNAPSHOT},
     scene::{ONE, Scene, is},
 };
@@ -39,9 +39,9 @@ fn story_clone_survives_a_kill_at_every_step() {
     let before = number(&scene.host, "one/m");
     scene.host.wardian(&["down", "one"]).ok();
     scene.host.wardian(&["start", "one"]).ok();
-    let kept: u64 = ask(&scene.host, "one/m", "tail -n 1 /root/count").parse().unwrap();
+    let kept: u64 = scene.host.script("one/m", "tail -n 1 /root/count").parse().unwrap();
     assert!(kept >= before, "the disk has {kept}, {before} was written");
-    assert_eq!(ask(&scene.host, "one/m", "awk 'NR != $1' /root/count"), "");
+    assert_eq!(scene.host.script("one/m", "awk 'NR != $1' /root/count"), "");
     scene.end(&["still", "one"]);
 }
 
@@ -68,13 +68,13 @@ fn story_clone_of_disks_and_of_a_snapshot_survive_a_kill_at_every_step() {
     }
     scene.host.wardian(&["snapshot", "rm", "one", "first", "second"]).ok();
     for (index, point) in CLONE_OF_DISKS.iter().enumerate() {
-        ask(&scene.host, "one/m", &format!("echo before-{index} >> /root/log && sync"));
+        scene.host.script("one/m", &format!("echo before-{index} >> /root/log && sync"));
         let before = number(&scene.host, "one/m");
         let asked = scene.kill_at(point, &["clone", "--boot", "one", "copy"]);
         scene.recover(["clone of disks", point], &[], asked, is("copy", "running"));
         scene.counts_on("one/m", before);
         scene.stands_alone("copy/m");
-        let log = ask(&scene.host, "copy/m", "cat /root/log");
+        let log = scene.host.script("copy/m", "cat /root/log");
         assert!(log.contains(&format!("before-{index}")) && !log.contains(&format!("before-{}", index + 1)), "{log}");
         scene.still_answers();
         scene.host.wardian(&["rm", "copy"]).ok();

@@ -16,18 +16,6 @@ const COUNT: &str = "(i=0; while :; do i=$((i+1)); echo $i >> /dev/shm/count; ec
 const READ: &str = "all='NR != $1 { bad = 1 } END { print NR, bad + 0 }'; awk \"$all\" /dev/shm/count; \
                     sync; echo 3 > /proc/sys/vm/drop_caches; awk \"$all\" /root/count";
 
-/// What a script says in a guest. One on a busy host may take its time to answer.
-#[track_caller]
-pub(crate) fn ask(host: &TestHost, machine: &str, script: &str) -> String {
-    wait::until(&format!("{machine} answers"), wait::SOON, || {
-        let run = host.wardian(&["exec", machine, "--timeout", "90s", "--", "sh", "-c", script]);
-        if run.stderr.contains("the guest agent did not answer within") {
-            return None;
-        }
-        Some(run.ok().trim_end().to_owned())
-    })
-}
-
 /// Begins to count in a guest.
 pub(crate) fn count(host: &TestHost, machine: &str) {
     host.script(machine, COUNT);
@@ -37,7 +25,7 @@ pub(crate) fn count(host: &TestHost, machine: &str) {
 /// How far a guest has counted. Never a number twice, none left out, and the disk says the same as memory.
 #[track_caller]
 pub(crate) fn number(host: &TestHost, machine: &str) -> u64 {
-    let said = ask(host, machine, READ);
+    let said = host.script(machine, READ);
     let numbers: Vec<u64> = said.split_whitespace().map(|word| word.parse().unwrap_or(0)).collect();
     let [memory, gaps, disk, gaps_on_disk] = numbers[..] else { panic!("{machine}: {said}") };
     assert_eq!((gaps, gaps_on_disk), (0, 0), "{machine} left numbers out, or said them twice: {said}");
@@ -55,13 +43,13 @@ pub(crate) fn counted(host: &TestHost, machine: &str, least: u64) -> u64 {
 
 /// Gives a guest a word, in memory and on disk.
 pub(crate) fn tell(host: &TestHost, machine: &str, word: &str) {
-    ask(host, machine, &format!("echo {word} > /dev/shm/word; echo {word} > /root/word; sync"));
+    host.script(machine, &format!("echo {word} > /dev/shm/word; echo {word} > /root/word; sync"));
 }
 
 /// The word a guest has: the same in memory and on disk.
 #[track_caller]
 pub(crate) fn word(host: &TestHost, machine: &str) -> String {
-    let said = ask(host, machine, "sync; echo 3 > /proc/sys/vm/drop_caches; cat /dev/shm/word /root/word");
+    let said = host.script(machine, "sync; echo 3 > /proc/sys/vm/drop_caches; cat /dev/shm/word /root/word");
     let words: Vec<_> = said.lines().collect();
     assert!(words.len() == 2 && words[0] == words[1], "{machine} has these words: {words:?}");
     words[0].to_owned()

@@ -1,7 +1,7 @@
 //! Where a second machine makes a difference: one is through, the other is not.
 
 use crate::{
-    guests::{ask, count, number, tell, word},
+    guests::{count, number, tell, word},
     scene::{PAIR, Scene, is, snapshot_is},
 };
 
@@ -55,7 +55,7 @@ fn clone(scene: &mut Scene, point: &str, words: &[&str]) {
         scene.counts_on(machine, before);
     }
     for machine in ["a", "b"] {
-        assert_eq!(ask(&scene.host, &format!("copy/{machine}"), "hostname"), machine);
+        assert_eq!(scene.host.script(&format!("copy/{machine}"), "hostname"), machine);
     }
 }
 

@@ -3,7 +3,6 @@
 use wardian_testkit::wait;
 
 use crate::{
-    guests::ask,
     points::{DOWN, REMOVE, START, UP},
     scene::{ONE, Scene, is},
 };
@@ -17,7 +16,7 @@ fn story_up_and_rm_survive_a_kill_at_every_step() {
         let asked = scene.kill_at(up, &["up", &file]);
         // The daemon that ends this one is killed in the removal.
         scene.recover(["up", up], &[("WARDIAN_KILL_AT", remove)], asked, is("one", "running"));
-        assert_eq!(ask(&scene.host, "one/m", "hostname"), "m");
+        assert_eq!(scene.host.script("one/m", "hostname"), "m");
         scene.still_answers();
         let asked = scene.ask_until_killed(remove, &["rm", "one"]);
         scene.recover(["rm", remove], &[], asked, is("one", "gone"));
@@ -32,7 +31,7 @@ fn story_up_and_rm_survive_a_kill_at_every_step() {
 fn story_down_and_start_survive_a_kill_at_every_step() {
     let mut scene = Scene::new("down-and-start");
     scene.host.up(ONE).ok();
-    ask(&scene.host, "one/m", "echo kept > /root/data && sync");
+    scene.host.script("one/m", "echo kept > /root/data && sync");
     for (index, start) in START.iter().enumerate() {
         if let Some(down) = DOWN.get(index) {
             let asked = scene.kill_at(down, &["down", "one"]);
@@ -45,7 +44,7 @@ fn story_down_and_start_survive_a_kill_at_every_step() {
         });
         let asked = scene.kill_at(start, &["start", "one"]);
         scene.recover(["start", start], &[], asked, is("one", "running"));
-        assert_eq!(ask(&scene.host, "one/m", "cat /root/data"), "kept");
+        assert_eq!(scene.host.script("one/m", "cat /root/data"), "kept");
         scene.still_answers();
     }
     scene.end(&["still", "one"]);

@@ -103,7 +103,7 @@ impl Scene {
     #[track_caller]
     pub(crate) fn still_answers(&self) {
         for (machine, pid) in &self.still {
-            assert_eq!(guests::ask(&self.host, machine, "echo line >> /root/log && sync && echo written"), "written");
+            assert_eq!(self.host.script(machine, "echo line >> /root/log && sync && echo written"), "written");
             assert_eq!(self.host.machine(machine)["pid"], *pid);
             assert_eq!(self.host.machine(machine)["phase"], "ready");
         }
