@@ -134,7 +134,7 @@ fn cgroups_of(folder: &Path) -> Vec<PathBuf> {
     let members = |path: &PathBuf| fs::read_to_string(path.join("cgroup.procs")).ok();
     let empty = |path: &PathBuf| members(path).is_some_and(|members| members.trim().is_empty());
     let (mut left, filled): (Vec<_>, Vec<_>) = cgroups().into_iter().partition(empty);
-    for _ in 0..100 {
+    for _ in 0..20 {
         if left.is_empty() {
             break;
         }
