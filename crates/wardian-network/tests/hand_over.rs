@@ -181,7 +181,7 @@ fn a_machine_has_two_taps_at_most_and_starts_once() {
 }
 
 /// But for one that was under way to all ports in the very moment of a turn (see `HandOver`): with one sender, one at
-/// most. Turned the other way round, several come twice in one turn.
+/// most, and next to never: one in ten thousand turns has room for it. Turned the other way round, it is every fifth.
 #[test]
 fn no_frame_arrives_twice() {
     on_a_host(|host| async move {
@@ -233,7 +233,7 @@ fn no_frame_arrives_twice() {
         let sent = talk.join().unwrap();
         twice += again();
         println!("{turns} hand-overs, {sent} frames sent, {} seen, {twice} twice", seen.len());
-        assert!(twice * 50 <= turns, "{twice} in {turns} turns");
+        assert!(twice <= 1 + turns / 10_000, "{twice} in {turns} turns");
         assert!(seen.len() > sent as usize / 2, "{} of {sent}", seen.len());
     });
 }
